@@ -1,0 +1,99 @@
+"""The contracts of mmcore: one file per kind of component, and the records that pass between them.
+
+The whole machine in one paragraph. A *source* yields ``Sample``s: text and pictures in reading
+order. A *tiler* cuts a picture into views (pixels_NCHW) and says which patches show it
+(patch_mask_NP). The *LLM*'s text format turns the text into ids and a loss mask; every picture
+takes as many placeholder ids as the *token sampler*'s spec promises. Samples are packed without
+padding into a ``PackedBatch`` of T tokens and N views. Then, on the device: the *encoder* makes
+features_NPD of the views, the *token sampler* makes tokens_NQE of the features, these are written
+over the placeholders' embeddings x_TE, the *LLM* makes hidden states h_TE, and the *objectives*
+ask its head about the L labelled positions and answer with summed losses. An *engine* turns them
+into gradients and steps; an *optimizer* says how; *trackers* listen; *tasks* ask the model
+questions before, between and after the stages.
+
+Letters of the shapes, everywhere: T packed tokens, N views, P patches of a view, D encoder width,
+Q tokens of a view, E LLM width, V vocabulary, K image tokens of a pack, L labelled positions,
+S sequences (samples) of a pack, B prompts, C/H/W channels, height, width.
+"""
+
+from mmcore.interfaces.attention import Attention, PackedLayout
+from mmcore.interfaces.encoder import Encoder, EncoderSpec, ViewFormat
+from mmcore.interfaces.engine import Engine, EngineSpec, ParameterGroup, ParameterState
+from mmcore.interfaces.llm import LLM, Head, LLMSpec
+from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
+from mmcore.interfaces.optimizer import OptimizerSpec
+from mmcore.interfaces.records import (
+    IGNORE,
+    ImagePart,
+    ImageRef,
+    PackedBatch,
+    Part,
+    Role,
+    Row,
+    Sample,
+    SampleKey,
+    Segment,
+    TextPart,
+)
+from mmcore.interfaces.rejection import Rejection
+from mmcore.interfaces.sampler import TokenSampler, TokenSamplerSpec
+from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
+from mmcore.interfaces.task import Question, Task, TaskSpec
+from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
+from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
+from mmcore.interfaces.tracker import RunInfo, StepReport, Tracker, TrackerSpec
+from mmcore.interfaces.weights import LoadReport, WeightsError
+from mmcore.interfaces.world import World
+
+__all__ = [
+    "IGNORE",
+    "LLM",
+    "Attention",
+    "Encoder",
+    "EncoderSpec",
+    "Engine",
+    "EngineSpec",
+    "Forward",
+    "Head",
+    "ImagePart",
+    "ImageRef",
+    "ImageSlot",
+    "LLMSpec",
+    "LoadReport",
+    "Objective",
+    "ObjectiveSpec",
+    "OptimizerSpec",
+    "PackedBatch",
+    "PackedLayout",
+    "ParameterGroup",
+    "ParameterState",
+    "Part",
+    "Question",
+    "Rejection",
+    "Role",
+    "Row",
+    "RunInfo",
+    "Sample",
+    "SampleKey",
+    "Segment",
+    "Shard",
+    "Source",
+    "SourceSpec",
+    "StepReport",
+    "SyntheticContent",
+    "Task",
+    "TaskSpec",
+    "TextFormat",
+    "TextPart",
+    "TextRun",
+    "TilePlan",
+    "TilerSpec",
+    "Tiles",
+    "TokenSampler",
+    "TokenSamplerSpec",
+    "Tracker",
+    "TrackerSpec",
+    "ViewFormat",
+    "WeightsError",
+    "World",
+]

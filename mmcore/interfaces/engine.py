@@ -1,0 +1,120 @@
+"""An engine turns a module and an optimizer into steps, on one process or many."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import attrs
+
+from mmcore.interfaces.records import PackedBatch
+from mmcore.interfaces.world import World
+from mmcore_registry import Spec, doc, one_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from mmcore.interfaces.optimizer import OptimizerSpec
+
+
+@attrs.frozen(eq=False)
+class ParameterGroup:
+    """Parameters that share a learning rate and a weight decay.
+
+    Attributes:
+        part: the component they belong to.
+        names: their full names in the module, in order.
+        parameters: the parameters, in the same order.
+        lr: highest learning rate of the group.
+        weight_decay: 0 for norms, biases, embeddings and latents.
+    """
+
+    part: str
+    names: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...]
+    lr: float
+    weight_decay: float
+
+
+@attrs.frozen(eq=False)
+class ParameterState:
+    """One parameter as a checkpoint holds it.
+
+    Attributes:
+        name: full name in the module.
+        weight: the full float32 weight on the CPU (of a frozen parameter, in its own dtype).
+        moments: the optimizer's tensors of the same shape, by name; empty if it never stepped
+            or is frozen.
+        steps: how many updates the parameter has had.
+    """
+
+    name: str
+    weight: torch.Tensor
+    moments: Mapping[str, torch.Tensor]
+    steps: int
+
+
+class Engine(Protocol):
+    """Accumulates gradients over packs and steps. All calls are made by all ranks, in order."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def backward(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
+        """Forward and backward of one pack. The gradient is that of
+        ``sum_i weight_i * loss_i / divisors[i]``, where ``divisors`` are the objectives' counts
+        over the whole step and all ranks.
+
+        Returns:
+            the detached, undivided sums of the objectives on this device, shape (objectives,).
+        """
+
+    def step(self, multiplier: float) -> torch.Tensor:
+        """Clip by the global norm, update with ``lr * multiplier``, and clear the gradients.
+
+        A gradient that is not finite changes nothing: no weight, no moment.
+
+        Returns:
+            the gradient's global norm before clipping, a float32 scalar on the device.
+        """
+
+    def parameter_states(self) -> Iterator[ParameterState]:
+        """Every parameter of the module, frozen ones included, in the module's order.
+
+        Every rank iterates over all of them; on every rank each state is complete.
+        """
+
+    def restore(self, states: Iterable[ParameterState]) -> None:
+        """Take weights and moments of a checkpoint; every rank is given every state."""
+
+
+@attrs.frozen(kw_only=True)
+class EngineSpec(Spec):
+    """Describes an engine."""
+
+    kind: ClassVar[str] = "engine"
+
+    precision: Literal["fp32", "bf16"] = attrs.field(
+        default="bf16",
+        validator=one_of(["fp32", "bf16"]),
+        metadata=doc("number format of the matrix products; master weights are fp32"),
+    )
+
+    @property
+    @abstractmethod
+    def multi_process(self) -> bool:
+        """Whether it can run on more than one process."""
+
+    @abstractmethod
+    def build(
+        self,
+        *,
+        module: nn.Module,
+        groups: Sequence[ParameterGroup],
+        optimizer: OptimizerSpec,
+        world: World,
+    ) -> Engine:
+        """An engine around ``module``, whose call ``module(batch, divisors)`` returns the scalar
+        to differentiate and the detached sums of the objectives."""

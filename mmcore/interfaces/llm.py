@@ -1,0 +1,98 @@
+"""An LLM reads embeddings and predicts tokens; it owns tokenizer and chat format.
+
+Letters: T packed tokens, E LLM width, V vocabulary, L labelled positions, B prompts.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+import attrs
+
+from mmcore.interfaces.attention import Attention, PackedLayout
+from mmcore.interfaces.text import TextFormat
+from mmcore.interfaces.weights import LoadReport
+from mmcore_registry import Spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Head(Protocol):
+    """The output layer as a module that is entered once per pack.
+
+    With targets: ``h_LE, targets_L -> nll_L`` (float32 negative log likelihoods), made in chunks
+    so that the logits of all positions never exist at once. Without: ``h_LE -> logits_LV``.
+    """
+
+    def __call__(
+        self, h_LE: torch.Tensor, targets_L: torch.Tensor | None = None
+    ) -> torch.Tensor: ...
+
+
+class LLM(Protocol):
+    """A torch module: ``x_TE, layout -> h_TE`` (after the final norm), plus embedding and head."""
+
+    def __call__(self, x_TE: torch.Tensor, layout: PackedLayout) -> torch.Tensor: ...
+
+    @property
+    def head(self) -> Head: ...
+
+    def embed(self, input_ids_T: torch.Tensor) -> torch.Tensor:
+        """``input_ids_T -> x_TE``."""
+
+    def generate(
+        self,
+        x_BTE: torch.Tensor,
+        mask_BT: torch.Tensor,
+        *,
+        max_new_tokens: int,
+        stop_ids: Collection[int],
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+    ) -> list[Sequence[int]]:
+        """Continue B left-padded prompts; new ids only, stop id left out. 0 means greedy."""
+
+
+@attrs.frozen(kw_only=True)
+class LLMSpec(Spec):
+    """Describes an LLM before it exists."""
+
+    kind: ClassVar[str] = "llm"
+
+    @property
+    @abstractmethod
+    def embedding_width(self) -> int:
+        """E: width of the embeddings."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Longest sequence that it was made for, in tokens."""
+
+    @abstractmethod
+    def text(self) -> TextFormat:
+        """Tokenizer and chat format; needs no torch.
+
+        Raises:
+            WeightsError: the tokenizer's files are missing.
+        """
+
+    @abstractmethod
+    def build(self, *, attention: Attention) -> nn.Module:
+        """A new ``LLM`` module with initial values, on the default device."""
+
+    @abstractmethod
+    def load(self, module: nn.Module) -> LoadReport | None:
+        """Fill the module from ``weights``; None where the recipe says "random".
+
+        Raises:
+            WeightsError: the weights are missing or do not fit; the message names the tensors.
+        """
+
+    @abstractmethod
+    def tiny(self) -> Self:
+        """The same component with small widths and random weights, for tests and rehearsals."""

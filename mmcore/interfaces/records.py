@@ -1,0 +1,214 @@
+"""The records that pass from a source to the model: Sample, its parts, and the packed batch.
+
+Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
+S sequences of the pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from mmcore.interfaces.attention import PackedLayout
+from mmcore.interfaces.rejection import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+IGNORE = -100
+"""Label of a position at which nothing is learned."""
+
+Role = Literal["document", "system", "user", "assistant"]
+"""Who speaks a part. "document" is text outside of any conversation."""
+
+Row = Mapping[str, object]
+"""One row of a shard as its reader gives it: column name to value."""
+
+
+@attrs.frozen
+class SampleKey:
+    """Where a sample comes from; follows it into every message about it.
+
+    Attributes:
+        source: label of the source in the recipe, such as ``blip3-ocr`` or ``llava-json#2``.
+        shard: name of the shard within the source.
+        row: number of the row within the shard.
+        piece: number of the piece where a long document was split, else -1.
+    """
+
+    source: str
+    shard: str
+    row: int
+    piece: int = -1
+
+    def __str__(self) -> str:
+        tail = f"#{self.piece}" if self.piece >= 0 else ""
+        return f"{self.source}:{self.shard}:{self.row}{tail}"
+
+
+@attrs.frozen
+class ImageRef:
+    """A picture that has not been read yet: a file under a root, or bytes from a row.
+
+    Attributes:
+        path: path below ``root``, with forward slashes, as the dataset writes it.
+        root: folder that the path may not leave.
+        data: the encoded bytes, where the row carries them itself; wins over ``path``.
+    """
+
+    path: str = ""
+    root: str = ""
+    data: bytes | None = attrs.field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        """The encoded bytes.
+
+        Raises:
+            Rejection: ``image-outside-root`` or ``image-missing``, with the path.
+        """
+        if self.data is not None:
+            return self.data
+        parts = PurePosixPath(self.path)
+        root = Path(self.root).resolve()
+        target = (root / parts).resolve()
+        if parts.is_absolute() or not target.is_relative_to(root):
+            raise Rejection("image-outside-root", f"{self.path!r} leaves {self.root!r}")
+        try:
+            return target.read_bytes()
+        except FileNotFoundError:
+            raise Rejection("image-missing", f"no file {str(target)!r}") from None
+        except OSError as error:
+            raise Rejection("image-unreadable", f"{str(target)!r}: {error}") from error
+
+
+@attrs.frozen
+class TextPart:
+    """A run of text, who speaks it, and whether it is learned."""
+
+    text: str
+    role: Role = "document"
+    loss: bool = True
+
+
+@attrs.frozen
+class ImagePart:
+    """A picture at its place in the reading order, within the turn of ``role``."""
+
+    ref: ImageRef
+    role: Role = "document"
+
+
+Part = TextPart | ImagePart
+
+
+@attrs.frozen
+class Sample:
+    """Text and pictures in reading order: a caption, a web page, an OCR page, a conversation.
+
+    Attributes:
+        key: where it comes from.
+        parts: in reading order.
+        group: what kind of question or content it is, for statistics and evaluation; may be empty.
+    """
+
+    key: SampleKey
+    parts: tuple[Part, ...]
+    group: str = ""
+
+
+@attrs.frozen
+class Segment:
+    """One sample's place in a pack (host data, for statistics and messages)."""
+
+    key: SampleKey
+    source: str
+    start: int
+    stop: int
+    views: int
+    labels: int
+
+
+@attrs.frozen(eq=False)
+class PackedBatch:
+    """One pack: several samples end to end, no padding, bounded in tokens and in views.
+
+    Attributes:
+        input_ids_T: int64; image positions hold the text format's image id.
+        position_ids_T: int64; counts from 0 within every sample.
+        cu_seqlens: int32, S + 1 borders of the samples, from 0 to T.
+        lengths: the S lengths, on the host.
+        label_index_L: int64; positions whose *next* token is learned (the label shift is made
+            here and nowhere else; a sample's first token is never a target).
+        targets_L: int64; the tokens to be predicted at those positions.
+        label_weight_L: float32; one, or zero in a pack without labels, which still carries
+            one row so that every rank enters the head once.
+        pixels_NCHW: uint8 views; normalised on the device by the encoder.
+        patch_mask_NP: bool; which patches show the picture rather than its border.
+        image_token_index_K: int64; where in T the views' tokens go, in reading order. Empty in a
+            pack without pictures, which still carries one blank view for the same reason.
+        label_segment_L: int32; which segment a labelled position belongs to.
+        segments: which samples, in order. Empty in a blank pack (a rank that ran out of lanes).
+        lane: the lane that the pack was made in, or -1 for a blank pack.
+    """
+
+    input_ids_T: torch.Tensor
+    position_ids_T: torch.Tensor
+    cu_seqlens: torch.Tensor
+    lengths: tuple[int, ...]
+    label_index_L: torch.Tensor
+    targets_L: torch.Tensor
+    label_weight_L: torch.Tensor
+    pixels_NCHW: torch.Tensor
+    patch_mask_NP: torch.Tensor
+    image_token_index_K: torch.Tensor
+    label_segment_L: torch.Tensor
+    segments: tuple[Segment, ...] = ()
+    lane: int = -1
+
+    @property
+    def tokens(self) -> int:
+        """Positions that hold a real sample: 0 in a blank pack, else T."""
+        return sum(segment.stop - segment.start for segment in self.segments)
+
+    @property
+    def views(self) -> int:
+        """Views that show a picture; a blank view is not counted."""
+        return sum(segment.views for segment in self.segments)
+
+    @property
+    def labels(self) -> int:
+        """Positions at which something is learned."""
+        return sum(segment.labels for segment in self.segments)
+
+    @property
+    def layout(self) -> PackedLayout:
+        """What attention needs to know about the pack."""
+        return PackedLayout(self.position_ids_T, self.cu_seqlens, self.lengths)
+
+    def to(self, device: torch.device | str) -> PackedBatch:
+        """The same pack on another device; copies do not block."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> PackedBatch:
+        """The same pack in page-locked memory, for copies that overlap with work."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackedBatch:
+        return attrs.evolve(
+            self,
+            input_ids_T=change(self.input_ids_T),
+            position_ids_T=change(self.position_ids_T),
+            cu_seqlens=change(self.cu_seqlens),
+            label_index_L=change(self.label_index_L),
+            targets_L=change(self.targets_L),
+            label_weight_L=change(self.label_weight_L),
+            pixels_NCHW=change(self.pixels_NCHW),
+            patch_mask_NP=change(self.patch_mask_NP),
+            image_token_index_K=change(self.image_token_index_K),
+            label_segment_L=change(self.label_segment_L),
+        )

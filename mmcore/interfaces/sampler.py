@@ -1,0 +1,49 @@
+"""A token sampler turns an encoder's features into tokens for the LLM: the connector.
+
+Letters: N views, P patches of a view, D encoder width, Q tokens of a view, E LLM width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+import attrs
+
+from mmcore.interfaces.attention import Attention
+from mmcore_registry import Spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class TokenSampler(Protocol):
+    """A torch module: ``features_NPD, patch_mask_NP`` -> ``tokens_NQE``.
+
+    Q is what its spec's ``tokens_per_view`` promises. A view whose mask is all False still gives
+    finite tokens.
+    """
+
+    def __call__(self, features_NPD: torch.Tensor, patch_mask_NP: torch.Tensor) -> torch.Tensor: ...
+
+
+@attrs.frozen(kw_only=True)
+class TokenSamplerSpec(Spec):
+    """Describes a token sampler before it exists."""
+
+    kind: ClassVar[str] = "token_sampler"
+    provides: ClassVar[frozenset[str]] = frozenset()
+    """What objectives may need of it beyond tokens."""
+
+    @abstractmethod
+    def tokens_per_view(self, patches: int) -> int:
+        """Q: how many tokens a view of ``patches`` patches becomes."""
+
+    @abstractmethod
+    def build(self, *, dim_in: int, dim_out: int, attention: Attention) -> nn.Module:
+        """A new ``TokenSampler`` from width ``dim_in`` (D) to ``dim_out`` (E), initialised."""
+
+    @abstractmethod
+    def tiny(self) -> Self:
+        """The same component with small widths, for tests and rehearsals."""

@@ -1,0 +1,109 @@
+"""A source reads one dataset in its true on-disk format and parses rows into samples."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, Self
+
+import attrs
+
+from mmcore.interfaces.records import Row, Sample, SampleKey
+from mmcore_registry import Spec, doc, one_of
+
+
+@attrs.frozen
+class Shard:
+    """A file (or part) of a source.
+
+    Attributes:
+        name: unique within the source and stable over machines; goes into sample keys.
+        path: where it is, as the source's reader takes it.
+    """
+
+    name: str
+    path: str
+
+
+class Source(Protocol):
+    """An opened dataset. Shuffling, mixing, splitting, resuming and rejecting are the core's."""
+
+    def shards(self) -> Sequence[Shard]:
+        """All shards in a stable order; cheap: lists files, opens none.
+
+        Raises:
+            FileNotFoundError: nothing matches the path; the message says the pattern.
+        """
+
+    def length(self, shard: Shard) -> int:
+        """Number of rows; reads no more than a footer or an index where the format has one."""
+
+    def rows(self, shard: Shard, start: int, stop: int) -> Iterator[Row]:
+        """Rows ``start`` (included) to ``stop`` (excluded), in order, without reading the rest."""
+
+    def parse(self, row: Row, key: SampleKey) -> Sample:
+        """The row as a sample; pure.
+
+        Raises:
+            Rejection: the row cannot be used; the reason is a short fixed word.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class SyntheticContent:
+    """What ``synthesize`` makes up where a source's files do not exist.
+
+    The same content always gives the same files. Words, numbers and arrangements of
+    ``held_out = true`` never occur where it is false.
+    """
+
+    rows: int = attrs.field(
+        validator=attrs.validators.ge(1), metadata=doc("how many rows are made up")
+    )
+    seed: int = attrs.field(default=0, metadata=doc("seed of everything that is drawn"))
+    held_out: bool = attrs.field(
+        default=False, metadata=doc("draw from the content that is kept for evaluation")
+    )
+    topics: tuple[str, ...] = attrs.field(
+        default=(), metadata=doc("which kinds of content; empty means the source's own choice")
+    )
+
+
+@attrs.frozen(kw_only=True)
+class SourceSpec(Spec):
+    """Describes one data source of a stage: where it is, and how much of the mixture it is."""
+
+    kind: ClassVar[str] = "source"
+
+    path: str = attrs.field(metadata=doc("files of the dataset: a path or a glob pattern"))
+    share: float = attrs.field(
+        default=1.0,
+        validator=attrs.validators.gt(0),
+        metadata=doc("share of the samples drawn, relative to the stage's other sources"),
+    )
+    overflow: Literal["split", "truncate", "reject"] = attrs.field(
+        default="split",
+        validator=one_of(["split", "truncate", "reject"]),
+        metadata=doc("what happens to a sample that does not fit a pack; pictures are never cut"),
+    )
+    synthetic: SyntheticContent | None = attrs.field(
+        default=None, metadata=doc("made up under `path` on first use, where it does not exist")
+    )
+
+    @abstractmethod
+    def open(self) -> Source:
+        """The dataset, ready to be read."""
+
+    @abstractmethod
+    def synthesize(self, folder: Path, content: SyntheticContent) -> None:
+        """Write made-up rows into ``folder``, in the dataset's true on-disk format."""
+
+    @abstractmethod
+    def relocated(self, folder: Path) -> Self:
+        """This spec, reading what ``synthesize`` wrote into ``folder``."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The folder under which ``path`` and its pictures lie: where ``synthesize`` writes."""

@@ -1,0 +1,59 @@
+"""A task asks the model questions whose answers are known, and scores what it says."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import attrs
+
+from mmcore.interfaces.records import Part, SampleKey
+from mmcore_registry import Spec, doc
+
+
+@attrs.frozen
+class Question:
+    """One question of a task.
+
+    Attributes:
+        key: where it comes from.
+        kind: the kind of question; scores are averaged by it.
+        parts: what the model is shown: pictures and the user's words.
+        answer: the right answer.
+    """
+
+    key: SampleKey
+    kind: str
+    parts: tuple[Part, ...]
+    answer: str
+
+
+class Task(Protocol):
+    """A fixed list of questions and the rule by which answers are scored."""
+
+    def questions(self) -> Sequence[Question]:
+        """The questions, the same ones in the same order every time."""
+
+    def score(self, question: Question, output: str) -> float:
+        """0 (wrong) to 1 (right)."""
+
+
+@attrs.frozen(kw_only=True)
+class TaskSpec(Spec):
+    """Describes an evaluation that is run before the first stage and after every one."""
+
+    kind: ClassVar[str] = "task"
+
+    samples: int = attrs.field(
+        default=200, validator=attrs.validators.ge(1), metadata=doc("how many questions are asked")
+    )
+    max_new_tokens: int = attrs.field(
+        default=32,
+        validator=attrs.validators.ge(1),
+        metadata=doc("longest answer", unit="tokens"),
+    )
+
+    @abstractmethod
+    def build(self) -> Task:
+        """The task."""

@@ -1,0 +1,72 @@
+"""A tiler cuts a picture into the views that an encoder wants, and marks what shows it.
+
+Letters: N views, P patches of a view, C/H/W channels, height, width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from mmcore.interfaces.encoder import ViewFormat
+from mmcore_registry import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+
+@attrs.frozen
+class TilePlan:
+    """How one picture will be cut; made from its size alone, before it is decoded.
+
+    Attributes:
+        width, height: of the picture, in pixels.
+        cols, rows: the grid of tiles; 0 x 0 when there is only the whole view.
+        views: how many views come out, the whole view (thumbnail) included.
+    """
+
+    width: int
+    height: int
+    cols: int
+    rows: int
+    views: int
+
+
+@attrs.frozen(eq=False)
+class Tiles:
+    """The views of one picture.
+
+    Attributes:
+        pixels_NCHW: uint8.
+        patch_mask_NP: bool, True where the patch shows the picture.
+    """
+
+    pixels_NCHW: NDArray[np.uint8]
+    patch_mask_NP: NDArray[np.bool_]
+
+
+@attrs.frozen(kw_only=True)
+class TilerSpec(Spec):
+    """Describes how pictures are cut, and cuts them; it has no second life, for it holds no
+    weights."""
+
+    kind: ClassVar[str] = "tiler"
+
+    @property
+    @abstractmethod
+    def max_views(self) -> int:
+        """The most views that one picture can become."""
+
+    @abstractmethod
+    def plan(
+        self, width: int, height: int, view: ViewFormat, max_views: int | None = None
+    ) -> TilePlan:
+        """Choose the grid for a picture of this size, with at most ``max_views`` views (>= 1)."""
+
+    @abstractmethod
+    def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
+        """Cut a decoded RGB picture as planned."""

@@ -1,0 +1,64 @@
+"""A tracker listens to a run: loggers and callbacks.
+
+A tracker object implements any of the run hooks with ``mmcore_registry.hookimpl``; their
+signatures are in ``mmcore/training/hooks.py``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+
+from mmcore_registry import Spec
+
+Tracker = object
+"""Any object with ``@hookimpl`` methods named after the run hooks."""
+
+
+@attrs.frozen
+class RunInfo:
+    """What is known when a run (or a resumed run) starts.
+
+    Attributes:
+        name: of the run.
+        folder: the run folder.
+        step: steps already done; what a tracker wrote for later steps is to be dropped.
+        recipe: the resolved recipe, as TOML text.
+    """
+
+    name: str
+    folder: Path
+    step: int
+    recipe: str
+
+
+@attrs.frozen
+class StepReport:
+    """One optimizer step.
+
+    Attributes:
+        stage: name of the stage.
+        step: number of the step within the run, from 1.
+        stage_step: number of the step within the stage, from 1.
+        values: everything measured, by name, such as ``loss``, ``lr``, ``tokens_per_second``.
+    """
+
+    stage: str
+    step: int
+    stage_step: int
+    values: Mapping[str, float]
+
+
+@attrs.frozen(kw_only=True)
+class TrackerSpec(Spec):
+    """Describes a tracker that a recipe names under ``[[trackers]]``."""
+
+    kind: ClassVar[str] = "tracker"
+
+    @abstractmethod
+    def build(self, run: RunInfo) -> Tracker:
+        """The tracker of one run."""
