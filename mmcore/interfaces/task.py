@@ -54,6 +54,14 @@ class TaskSpec(Spec):
         metadata=doc("longest answer", unit="tokens"),
     )
 
+    stage: str = attrs.field(
+        default="",
+        metadata=doc(
+            "the stage whose kind of question this is: asked with its tiler, and shown before "
+            "against after it; empty means the last stage's tiler"
+        ),
+    )
+
     @abstractmethod
     def build(self) -> Task:
         """The task."""
