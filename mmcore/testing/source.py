@@ -1,0 +1,46 @@
+"""What a source promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcore.interfaces import ImagePart, Sample, SampleKey, SourceSpec, SyntheticContent
+from mmcore.testing.spec import check_spec
+
+
+def check_source(spec: SourceSpec, folder: Path, rows: int = 12) -> None:
+    """It writes made-up rows in its own format, and reads them back from any row on.
+
+    Raises:
+        AssertionError: what is broken, with the shard and row.
+    """
+    spec.synthesize(folder, SyntheticContent(rows=rows, seed=5))
+    here = spec.relocated(folder)
+    assert type(here) is type(spec), f"relocated() changed the class to {type(here).__qualname__}"
+    check_spec(here)
+    source = here.open()
+    shards = list(source.shards())
+    assert len({shard.name for shard in shards}) == len(shards), f"shard names repeat: {shards}"
+    assert list(source.shards()) == shards, "the order of the shards is not stable"
+    assert sum(source.length(shard) for shard in shards) == rows, f"{rows} rows were asked for"
+    for shard in shards:
+        length = source.length(shard)
+        whole = list(source.rows(shard, 0, length))
+        assert len(whole) == length, f"{shard.name}: {len(whole)} rows read of {length}"
+        middle = length // 2
+        assert list(source.rows(shard, middle, length)) == whole[middle:], (
+            f"{shard.name}: reading from row {middle} on gives other rows"
+        )
+        for number, row in enumerate(whole):
+            key = SampleKey(spec.name, shard.name, number)
+            sample = source.parse(row, key)
+            assert sample == source.parse(row, key), f"{key}: parse is not pure"
+            _check_sample(sample, key)
+
+
+def _check_sample(sample: Sample, key: SampleKey) -> None:
+    assert sample.key == key, f"{key} was parsed as {sample.key}"
+    assert sample.parts, f"{key} has no parts"
+    for part in sample.parts:
+        if isinstance(part, ImagePart):
+            assert part.ref.read(), f"{key}: the picture is empty"

@@ -1,0 +1,44 @@
+"""Every announced component of ours passes the conformance kit."""
+
+import pytest
+
+from mmcore.interfaces import ViewFormat
+from mmcore.testing import (
+    check_encoder,
+    check_llm,
+    check_source,
+    check_tiler,
+    check_token_sampler,
+)
+from mmcore_registry import discover
+
+
+def ours(kind):
+    found = [one for one in discover().components(kind) if one.distribution == "mmcore"]
+    assert found, f"no {kind} is announced"
+    return pytest.mark.parametrize("component", found, ids=lambda one: one.name)
+
+
+@ours("encoder")
+def test_encoder(component):
+    check_encoder(component.spec())
+
+
+@ours("token_sampler")
+def test_token_sampler(component):
+    check_token_sampler(component.spec())
+
+
+@ours("llm")
+def test_llm(component):
+    check_llm(component.spec())
+
+
+@ours("tiler")
+def test_tiler(component):
+    check_tiler(component.spec(), ViewFormat(32, 4, 4, 8))
+
+
+@ours("source")
+def test_source(component, tmp_path):
+    check_source(component.spec(path=str(tmp_path)), tmp_path / "made")
