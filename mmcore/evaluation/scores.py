@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import attrs
-
-from mmcore.interfaces import Question, Task
+from mmcore.interfaces import KindScore, Question, Task
 
 Z_95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided 95 % interval."""
-
-
-@attrs.frozen
-class KindScore:
-    """How one kind of question was answered.
-
-    Attributes:
-        kind: the kind of question.
-        questions: how many were asked.
-        accuracy: mean score.
-        low, high: 95 % Wilson score interval of the accuracy.
-        constant: the most that any one fixed answer would have scored on these questions.
-    """
-
-    kind: str
-    questions: int
-    accuracy: float
-    low: float
-    high: float
-    constant: float
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -72,8 +50,3 @@ def _summary(task: Task, kind: str, scored: Sequence[tuple[Question, float]]) ->
 def apart(before: KindScore, after: KindScore) -> bool:
     """Whether the later score is better and the two intervals do not touch."""
     return after.low > before.high
-
-
-def as_json(score: KindScore) -> Mapping[str, float | int | str]:
-    """The score as it stands in ``evaluations.jsonl``."""
-    return attrs.asdict(score)

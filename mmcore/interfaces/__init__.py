@@ -38,10 +38,10 @@ from mmcore.interfaces.records import (
 from mmcore.interfaces.rejection import Rejection
 from mmcore.interfaces.sampler import TokenSampler, TokenSamplerSpec
 from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
-from mmcore.interfaces.task import Question, Task, TaskSpec
+from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSpec
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
-from mmcore.interfaces.tracker import RunInfo, StepReport, Tracker, TrackerSpec
+from mmcore.interfaces.tracker import RunInfo, StageInfo, StepReport, Tracker, TrackerSpec
 from mmcore.interfaces.weights import LoadReport, WeightsError
 from mmcore.interfaces.world import World
 
@@ -53,11 +53,13 @@ __all__ = [
     "EncoderSpec",
     "Engine",
     "EngineSpec",
+    "Evaluation",
     "Forward",
     "Head",
     "ImagePart",
     "ImageRef",
     "ImageSlot",
+    "KindScore",
     "LLMSpec",
     "LoadReport",
     "Objective",
@@ -79,6 +81,7 @@ __all__ = [
     "Shard",
     "Source",
     "SourceSpec",
+    "StageInfo",
     "StepReport",
     "SyntheticContent",
     "Task",

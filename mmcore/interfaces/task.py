@@ -29,6 +29,45 @@ class Question:
     answer: str
 
 
+@attrs.frozen
+class KindScore:
+    """How one kind of question was answered.
+
+    Attributes:
+        kind: the kind of question.
+        questions: how many were asked.
+        accuracy: mean score.
+        low, high: 95 % Wilson score interval of the accuracy.
+        constant: the most that any one fixed answer would have scored on these questions.
+    """
+
+    kind: str
+    questions: int
+    accuracy: float
+    low: float
+    high: float
+    constant: float
+
+
+@attrs.frozen
+class Evaluation:
+    """The result of one task at one moment of a run.
+
+    Attributes:
+        task: label of the task, unique within the recipe.
+        stage: the stage whose kind of question it asks, or empty.
+        after: the stage that had ended when it was asked; empty before the first.
+        step: steps done by then.
+        scores: one for every kind of question.
+    """
+
+    task: str
+    stage: str
+    after: str
+    step: int
+    scores: tuple[KindScore, ...]
+
+
 class Task(Protocol):
     """A fixed list of questions and the rule by which answers are scored."""
 

@@ -37,6 +37,23 @@ class RunInfo:
 
 
 @attrs.frozen
+class StageInfo:
+    """What is known when a stage starts (or goes on).
+
+    Attributes:
+        name: of the stage.
+        number: its place among the stages, from 1.
+        stages: how many stages there are.
+        summary: what learns, what is frozen, and the audit of the first samples, line by line.
+    """
+
+    name: str
+    number: int
+    stages: int
+    summary: tuple[str, ...]
+
+
+@attrs.frozen
 class StepReport:
     """One optimizer step.
 
@@ -44,12 +61,14 @@ class StepReport:
         stage: name of the stage.
         step: number of the step within the run, from 1.
         stage_step: number of the step within the stage, from 1.
+        progress: share of the stage's budget that is behind it, 0..1.
         values: everything measured, by name, such as ``loss``, ``lr``, ``tokens_per_second``.
     """
 
     stage: str
     step: int
     stage_step: int
+    progress: float
     values: Mapping[str, float]
 
 

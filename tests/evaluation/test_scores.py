@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmcore.evaluation.scores import KindScore, apart, best_constant, score_by_kind, wilson
-from mmcore.interfaces import Question, SampleKey
+from mmcore.evaluation.scores import apart, best_constant, score_by_kind, wilson
+from mmcore.interfaces import KindScore, Question, SampleKey
 
 
 class ExactTask:

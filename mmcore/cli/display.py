@@ -1,0 +1,103 @@
+"""What a person sees of a run: stages, a progress line, tables; plain lines in a log file."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mmcore.interfaces import Evaluation, RunInfo, StageInfo, StepReport
+from mmcore_registry import hookimpl
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often a plain line is written where the output is no terminal."""
+
+
+class RunDisplay:
+    """A tracker that prints. On a terminal a live line per stage, elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+        self._last_line = 0.0
+
+    @hookimpl
+    def mmcore_run_start(self, run: RunInfo) -> None:
+        resumed = f", going on after step {run.step}" if run.step else ""
+        self._console.print(f"[bold]{run.name}[/bold] in {run.folder}{resumed}")
+
+    @hookimpl
+    def mmcore_stage_start(self, stage: StageInfo) -> None:
+        self._end_bar()
+        self._console.rule(f"stage {stage.number} of {stage.stages}: {stage.name}", align="left")
+        for line in stage.summary:
+            self._console.print(line, highlight=False)
+        if self._console.is_terminal:
+            self._start_bar(stage.name)
+
+    @hookimpl
+    def mmcore_step_end(self, report: StepReport) -> None:
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(
+                self._bar, completed=report.progress, facts=facts(report), refresh=True
+            )
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self._console.print(
+                f"{report.stage}  {report.progress:6.1%}  {facts(report)}", highlight=False
+            )
+
+    @hookimpl
+    def mmcore_evaluated(self, evaluation: Evaluation) -> None:
+        self._end_bar()
+        kinds = ", ".join(
+            f"{score.kind} {score.accuracy:.0%} (constant {score.constant:.0%})"
+            for score in evaluation.scores
+        )
+        moment = f"after {evaluation.after}" if evaluation.after else "before training"
+        self._console.print(f"{moment}: {evaluation.task}: {kinds}", highlight=False)
+
+    @hookimpl
+    def mmcore_run_end(self, status: str) -> None:
+        self._end_bar()
+
+    def _start_bar(self, name: str) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn(name),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            auto_refresh=False,
+        )
+        self._progress.start()
+        self._bar = self._progress.add_task(name, total=1.0, facts="")
+
+    def _end_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._bar = None
+
+
+def facts(report: StepReport) -> str:
+    """The measured values worth a glance, on one line."""
+    values = report.values
+    return (
+        f"step {report.stage_step}  loss {values['loss']:.3f}  "
+        f"{values['tokens_per_second']:,.0f} tokens/s  "
+        f"waiting for data {values['data_wait_share']:.0%}"
+    )

@@ -1,0 +1,76 @@
+"""The results of a run as tables: what it can do now, and what every stage added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from mmcore.evaluation.scores import apart
+from mmcore.interfaces import Evaluation, KindScore
+
+
+def final_table(evaluations: Sequence[Evaluation]) -> Table:
+    """Per task and kind: the last accuracy with its interval, beside the best constant answer."""
+    table = Table(title="Held-out questions after the last stage", title_justify="left")
+    for heading in ("stage", "kind of question"):
+        table.add_column(heading)
+    for heading in ("questions", "accuracy", "95 % interval", "constant answer", "clearly above"):
+        table.add_column(heading, justify="right")
+    for evaluation in last_of_each_task(evaluations):
+        for score in evaluation.scores:
+            table.add_row(
+                evaluation.stage,
+                score.kind,
+                str(score.questions),
+                f"{score.accuracy:.1%}",
+                interval(score),
+                f"{score.constant:.1%}",
+                "yes" if score.low > score.constant else "no",
+            )
+    return table
+
+
+def stage_table(evaluations: Sequence[Evaluation], stages: Sequence[str]) -> Table:
+    """Per stage, on questions of its own kind: before against after."""
+    table = Table(title="What every stage added, on its own kind of question", title_justify="left")
+    for heading in ("stage", "kind of question"):
+        table.add_column(heading)
+    for heading in ("before", "after", "intervals apart"):
+        table.add_column(heading, justify="right")
+    for number, stage in enumerate(stages):
+        earlier = stages[number - 1] if number else ""
+        before = _scores(evaluations, stage, earlier)
+        after = _scores(evaluations, stage, stage)
+        for kind in after:
+            if kind in before:
+                table.add_row(
+                    stage,
+                    kind,
+                    f"{before[kind].accuracy:.1%}  {interval(before[kind])}",
+                    f"{after[kind].accuracy:.1%}  {interval(after[kind])}",
+                    "yes" if apart(before[kind], after[kind]) else "no",
+                )
+    return table
+
+
+def interval(score: KindScore) -> str:
+    """``[12.3, 45.6]`` in percent."""
+    return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
+
+
+def last_of_each_task(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The newest result of every task, in the order of the tasks."""
+    newest: dict[str, Evaluation] = {}
+    for evaluation in evaluations:
+        newest[evaluation.task] = evaluation
+    return list(newest.values())
+
+
+def _scores(evaluations: Sequence[Evaluation], stage: str, after: str) -> dict[str, KindScore]:
+    return {
+        score.kind: score
+        for evaluation in evaluations
+        if evaluation.stage == stage and evaluation.after == after
+        for score in evaluation.scores
+    }
