@@ -99,6 +99,7 @@ class Topic:
         cell: side of the square cell around each text, in pixels.
         kinds: which texts are written; one kind is chosen per text.
         letter: smallest and largest height of the letters, as shares of the cell.
+        drift: texts stand off the middle of their cell by up to this much either way, in pixels.
         rotation: texts are turned by up to this angle either way, in degrees.
     """
 
@@ -106,6 +107,7 @@ class Topic:
     cell: int
     kinds: tuple[TextKind, ...]
     letter: tuple[float, float]
+    drift: int
     rotation: float = 0.0
 
 
@@ -113,14 +115,14 @@ _MANY: Final[tuple[Layout, ...]] = ("row", "column", "corners")
 
 TOPICS: Final[Mapping[str, Topic]] = MappingProxyType(
     {
-        "digits": Topic(layouts=("single",), cell=32, kinds=("digit",), letter=(0.6, 0.9)),
-        "numbers": Topic(layouts=("single",), cell=32, kinds=("number",), letter=(0.55, 0.7)),
-        "words": Topic(layouts=("single",), cell=32, kinds=("word",), letter=(0.4, 0.5)),
-        "number pages": Topic(layouts=_MANY, cell=32, kinds=("number",), letter=(0.55, 0.7)),
-        "word pages": Topic(layouts=_MANY, cell=32, kinds=("word",), letter=(0.4, 0.5)),
-        "pages": Topic(layouts=_MANY, cell=32, kinds=("number", "word"), letter=(0.4, 0.5)),
+        "digits": Topic(layouts=("single",), cell=32, kinds=("digit",), letter=(0.7, 0.9), drift=2),
+        "numbers": Topic(layouts=("single",), cell=32, kinds=("number",), letter=(0.7, 0.8), drift=2),
+        "words": Topic(layouts=("single",), cell=32, kinds=("word",), letter=(0.4, 0.5), drift=2),
+        "number pages": Topic(layouts=_MANY, cell=32, kinds=("number",), letter=(0.7, 0.8), drift=2),
+        "word pages": Topic(layouts=_MANY, cell=32, kinds=("word",), letter=(0.4, 0.5), drift=2),
+        "pages": Topic(layouts=_MANY, cell=32, kinds=("number", "word"), letter=(0.4, 0.5), drift=2),
         "tilted": Topic(
-            layouts=("single",), cell=32, kinds=("number",), letter=(0.5, 0.65), rotation=15
+            layouts=("single",), cell=32, kinds=("number",), letter=(0.5, 0.65), drift=2, rotation=15
         ),
     }
 )
@@ -156,8 +158,8 @@ def draw_picture(topic: str, rng: random.Random, *, held_out: bool) -> Picture:
     for text, (place, column, row) in zip(texts, cells, strict=True):
         colour = rng.choice(list(INKS))
         stamp = _stamp(text, plan, rng)
-        x = column * plan.cell + rng.randint(0, plan.cell - stamp.width)
-        y = row * plan.cell + rng.randint(0, plan.cell - stamp.height)
+        x = column * plan.cell + _offset(plan.cell - stamp.width, plan.drift, rng)
+        y = row * plan.cell + _offset(plan.cell - stamp.height, plan.drift, rng)
         image.paste(INKS[colour], (x, y), stamp)
         box = (
             x / image.width,
@@ -167,6 +169,11 @@ def draw_picture(topic: str, rng: random.Random, *, held_out: bool) -> Picture:
         )
         written.append(Written(text, colour, place, box))
     return Picture(image, tuple(written), background)
+
+
+def _offset(room: int, drift: int, rng: random.Random) -> int:
+    """Where a stamp begins that leaves ``room`` pixels free: near the middle, never outside."""
+    return min(max(room // 2 + rng.randint(-drift, drift), 0), room)
 
 
 def _stamp(text: str, plan: Topic, rng: random.Random) -> Image.Image:

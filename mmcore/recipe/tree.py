@@ -11,9 +11,7 @@ import attrs
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Where a value is: keys of tables and indexes of arrays, from the root."""
 
-Scalar: TypeAlias = (
-    str | int | float | bool | datetime.datetime | datetime.date | datetime.time
-)
+Scalar: TypeAlias = str | int | float | bool | datetime.datetime | datetime.date | datetime.time
 Table: TypeAlias = "dict[str, Node]"
 Array: TypeAlias = "list[Node]"
 

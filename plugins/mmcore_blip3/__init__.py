@@ -1,1 +1,1 @@
-"""Plugin."""
+"""The data sets of BLIP-3 in their true on-disk formats."""

@@ -1,1 +1,1 @@
-"""Plugin."""
+"""The engines: plain torch for one process, DeepSpeed for many."""

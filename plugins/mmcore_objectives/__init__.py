@@ -1,1 +1,1 @@
-"""Plugin."""
+"""Training objectives: what is learned from a pack."""

@@ -1,1 +1,1 @@
-"""Plugin."""
+"""The optimizers: update rules over parameter groups."""

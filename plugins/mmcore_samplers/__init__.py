@@ -1,1 +1,1 @@
-"""Plugin."""
+"""Token samplers: the perceiver of BLIP-3, and the MLP of LLaVA."""

@@ -1,1 +1,1 @@
-"""Plugin."""
+"""SigLIP's vision transformer as the encoder."""

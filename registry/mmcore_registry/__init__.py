@@ -10,7 +10,15 @@ from mmcore_registry.errors import (
 )
 from mmcore_registry.hooks import PROJECT, hookimpl, hookspec
 from mmcore_registry.registry import API, Component, Plugin, Registry
-from mmcore_registry.spec import Problem, Spec, doc, from_variant, one_of
+from mmcore_registry.spec import (
+    Problem,
+    Spec,
+    VariantPreset,
+    WordChoice,
+    doc,
+    from_variant,
+    one_of,
+)
 
 __all__ = [
     "API",
@@ -26,6 +34,8 @@ __all__ = [
     "RegistryError",
     "Spec",
     "UnknownComponent",
+    "VariantPreset",
+    "WordChoice",
     "discover",
     "doc",
     "from_variant",

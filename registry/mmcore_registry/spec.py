@@ -19,11 +19,14 @@ class Problem:
             empty for the table as a whole.
         message: what it had and what is wanted.
         hint: what the reader can do about it, or empty.
+        machine: this machine lacks something that the recipe needs (weights, a package, a
+            compiler); a plan or a rehearsal can do without.
     """
 
     key: str
     message: str
     hint: str = ""
+    machine: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -49,29 +52,41 @@ def doc(text: str, *, unit: str = "") -> dict[str, str]:
     return {"doc": text, "unit": unit}
 
 
+@attrs.frozen
+class VariantPreset:
+    """Reads a key's default from the preset that the spec's ``variant`` names."""
+
+    presets: Mapping[str, object]
+    attribute: str
+
+    def __call__(self, spec: Any) -> Any:
+        preset = self.presets.get(spec.variant)
+        return None if preset is None else getattr(preset, self.attribute)
+
+
 def from_variant(presets: Mapping[str, object], attribute: str) -> Any:
     """Default of a key that a variant presets: ``presets[self.variant].attribute``.
 
     Declare ``variant`` before the keys that use this. An unknown variant is left to the
     validator of ``variant`` (``one_of``), which says it better.
     """
-
-    def read(spec: Any) -> Any:
-        preset = presets.get(spec.variant)
-        return None if preset is None else getattr(preset, attribute)
-
-    return attrs.Factory(read, takes_self=True)
+    return attrs.Factory(VariantPreset(presets, attribute), takes_self=True)
 
 
 def one_of(options: Iterable[str]) -> Callable[[object, attrs.Attribute[str], str], None]:
     """Validator of a key with a closed set of words; names the nearest one."""
-    words = sorted(options)
+    return WordChoice(tuple(sorted(options)))
 
-    def validate(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-        if value not in words:
-            close = nearest(value, words)
+
+@attrs.frozen
+class WordChoice:
+    """A key with a closed set of words."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, _: object, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in self.words:
+            close = nearest(value, self.words)
             hint = f"; did you mean {close!r}?" if close else ""
-            wanted = ", ".join(repr(word) for word in words)
+            wanted = ", ".join(repr(word) for word in self.words)
             raise ValueError(f"{attribute.name} is {value!r}, wanted one of {wanted}{hint}")
-
-    return validate

@@ -1,0 +1,135 @@
+"""Samples and their tiles become one PackedBatch; the label shift is made here and nowhere else.
+
+Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
+S samples of the pack, C/H/W channels, height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmcore.data.tokenized import TokenizedSample
+from mmcore.interfaces import PackedBatch, Segment, TextFormat, Tiles, ViewFormat
+
+
+def collate(
+    samples: Sequence[TokenizedSample],
+    tiles: Sequence[Sequence[Tiles]],
+    *,
+    view: ViewFormat,
+    tokens_per_view: int,
+    lane: int,
+) -> PackedBatch:
+    """One pack of at least one sample.
+
+    Args:
+        samples: end to end in this order.
+        tiles: for each sample, the views of each of its pictures.
+        view: shape of the blank view of a pack without pictures.
+        tokens_per_view: how many positions a view fills.
+        lane: the lane that the pack was made in.
+    """
+    assert samples, "a pack holds at least one sample"
+    lengths = [sample.tokens for sample in samples]
+    borders = np.concatenate([[0], np.cumsum(lengths)])
+    input_ids_T = np.concatenate([sample.input_ids_T for sample in samples])
+    labels = [np.flatnonzero(sample.learned_T[1:]) for sample in samples]
+    views = [one for picture in tiles for one in picture]
+    pixels_NCHW, patch_mask_NP = _views(views, view)
+    segments = tuple(
+        Segment(one.key, one.key.source, int(start), int(stop), one.views, len(index))
+        for one, start, stop, index in zip(samples, borders, borders[1:], labels, strict=False)
+    )
+    return _batch(
+        input_ids_T=input_ids_T,
+        lengths=lengths,
+        label_index_L=np.concatenate([i + b for i, b in zip(labels, borders, strict=False)]),
+        label_segment_L=np.repeat(np.arange(len(samples)), [len(index) for index in labels]),
+        pixels_NCHW=pixels_NCHW,
+        patch_mask_NP=patch_mask_NP,
+        image_token_index_K=_image_tokens(samples, borders, tokens_per_view),
+        segments=segments,
+        lane=lane,
+    )
+
+
+def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
+    """What a rank runs that has no lane left, to stay in step: one token, one blank view, one
+    label row of weight zero, no samples."""
+    pixels_NCHW, patch_mask_NP = _views([], view)
+    nothing = np.zeros(0, dtype=np.int64)
+    return _batch(
+        input_ids_T=np.array([text.end_id], dtype=np.int64),
+        lengths=[1],
+        label_index_L=nothing,
+        label_segment_L=nothing,
+        pixels_NCHW=pixels_NCHW,
+        patch_mask_NP=patch_mask_NP,
+        image_token_index_K=nothing,
+        segments=(),
+        lane=-1,
+    )
+
+
+def _batch(
+    *,
+    input_ids_T: NDArray[np.int64],
+    lengths: Sequence[int],
+    label_index_L: NDArray[np.int64],
+    label_segment_L: NDArray[np.int64],
+    pixels_NCHW: NDArray[np.uint8],
+    patch_mask_NP: NDArray[np.bool_],
+    image_token_index_K: NDArray[np.int64],
+    segments: tuple[Segment, ...],
+    lane: int,
+) -> PackedBatch:
+    position_ids_T = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
+    if len(label_index_L):
+        targets_L = input_ids_T[label_index_L + 1]
+        label_weight_L = np.ones(len(label_index_L), dtype=np.float32)
+    else:
+        # One row of weight zero, so that every rank enters the head once.
+        label_index_L = label_segment_L = np.zeros(1, dtype=np.int64)
+        targets_L = input_ids_T[:1]
+        label_weight_L = np.zeros(1, dtype=np.float32)
+    return PackedBatch(
+        input_ids_T=torch.from_numpy(input_ids_T),
+        position_ids_T=torch.from_numpy(position_ids_T),
+        cu_seqlens=torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32)),
+        lengths=tuple(lengths),
+        label_index_L=torch.from_numpy(label_index_L),
+        targets_L=torch.from_numpy(targets_L.copy()),
+        label_weight_L=torch.from_numpy(label_weight_L),
+        pixels_NCHW=torch.from_numpy(pixels_NCHW),
+        patch_mask_NP=torch.from_numpy(patch_mask_NP),
+        image_token_index_K=torch.from_numpy(image_token_index_K),
+        label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
+        segments=segments,
+        lane=lane,
+    )
+
+
+def _views(tiles: Sequence[Tiles], view: ViewFormat) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """All views in reading order, or one blank view that shows nothing."""
+    if not tiles:
+        pixels = np.zeros((1, 3, view.size, view.size), dtype=np.uint8)
+        return pixels, np.zeros((1, view.patches), dtype=np.bool_)
+    return (
+        np.concatenate([one.pixels_NCHW for one in tiles]),
+        np.concatenate([one.patch_mask_NP for one in tiles]),
+    )
+
+
+def _image_tokens(
+    samples: Sequence[TokenizedSample], borders: NDArray[np.int64], tokens_per_view: int
+) -> NDArray[np.int64]:
+    runs = [
+        np.arange(picture.plan.views * tokens_per_view, dtype=np.int64) + border + picture.start
+        for sample, border in zip(samples, borders, strict=False)
+        for picture in sample.pictures
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *runs])

@@ -1,0 +1,97 @@
+"""Encoded bytes to an RGB picture, bounded in pixels; every failure is a named rejection."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+
+from mmcore.interfaces import Rejection
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""The largest picture that is decoded: 8192 x 8192, an A3 page at 600 dots per inch."""
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture is turned upright, by its EXIF orientation."""
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the picture as ``decode`` returns it, read from its header alone.
+
+    Raises:
+        Rejection: ``image-unreadable`` or ``image-too-large``.
+    """
+    with _opened(data) as (image, turn):
+        width, height = image.size
+        return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+
+
+def decode(data: bytes) -> Image.Image:
+    """The picture as RGB, upright; transparency on white; of an animation the first frame.
+
+    Raises:
+        Rejection: ``image-unreadable``, ``image-too-large``, or ``image-mode`` for pixels whose
+            range is not known.
+    """
+    with _opened(data) as (image, turn):
+        image.load()
+        picture = _rgb(image)
+        return picture.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else picture
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
+    """The picture, not decoded yet, and its EXIF orientation."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Rejection(
+                    "image-too-large", f"{width} x {height} pixels, at most {MAX_PIXELS} in all"
+                )
+            yield image, _orientation(image)
+    except Rejection:
+        raise
+    except Image.DecompressionBombError as error:
+        raise Rejection("image-too-large", str(error)) from error
+    except Exception as error:
+        # Pillow's decoders raise nearly anything on damaged bytes: OSError, SyntaxError,
+        # struct.error, IndexError; all of them mean the same to us.
+        found = f"{type(error).__name__}: {error}" if data else "no bytes"
+        raise Rejection("image-unreadable", found) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    # A PNG may carry EXIF behind its pixels, and Pillow would decode them to look for it.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image.copy()
+    if image.mode.startswith("I"):
+        # Pillow clips 16 bits at 255 instead of scaling them; "I" holds 16-bit values as well.
+        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        grey = ((wide + 128) // 257).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode == "F":
+        raise Rejection("image-mode", "floating point pixels have no known range")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,275 @@
+"""A Sample becomes ids, loss mask and placeholders; later, its pictures become tiles.
+
+Letters: T tokens of a sample, N views, C/H/W channels, height, width, P patches of a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Literal
+
+import attrs
+import numpy as np
+
+from mmcore.data.fitting import Atom, Bounds, Picture, Words, shrink, split, truncate
+from mmcore.data.images import decode, image_size
+from mmcore.data.tokenized import PlannedPicture, TokenizedSample
+from mmcore.interfaces import (
+    ImagePart,
+    ImageRef,
+    ImageSlot,
+    Part,
+    Rejection,
+    Sample,
+    SampleKey,
+    TextFormat,
+    TextPart,
+    TextRun,
+    TilePlan,
+    TilerSpec,
+    Tiles,
+    ViewFormat,
+)
+
+Overflow = Literal["split", "truncate", "reject"]
+
+
+@attrs.frozen
+class Preparer:
+    """Turns samples into what packs are made of. It can be pickled if its text format can.
+
+    Attributes:
+        text: tokenizer and chat format.
+        tiler: cuts pictures.
+        view: what the encoder wants to be given.
+        tokens_per_view: how many placeholders a view takes; the token sampler's promise.
+        max_tokens, max_views: what a pack holds, and so the most that a sample may have.
+        fit: what happens to a sample with too many views: "shrink" gives its pictures fewer,
+            down to one each; "reject" leaves it out, unless it can be split.
+    """
+
+    text: TextFormat
+    tiler: TilerSpec
+    view: ViewFormat
+    tokens_per_view: int
+    max_tokens: int
+    max_views: int
+    fit: Literal["shrink", "reject"] = "shrink"
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_views < 1:
+            raise ValueError(f"max_views is {self.max_views}, wanted at least 1")
+        if self.max_tokens <= self.tokens_per_view:
+            raise ValueError(
+                f"max_tokens is {self.max_tokens}; one view takes {self.tokens_per_view} tokens, "
+                f"so wanted at least {self.tokens_per_view + 1}"
+            )
+
+    def tokenize(self, sample: Sample, overflow: Overflow) -> list[TokenizedSample]:
+        """The sample, or the pieces of it, ready to be packed; of pictures only headers are read.
+
+        A document that fits no pack is split, truncated or rejected, as ``overflow`` says. A
+        conversation is not split: its later turns would lose their pictures; it is truncated.
+        Pictures shrink first where that keeps a sample whole; the pieces of a document keep their
+        pictures as large as they can be.
+
+        Raises:
+            Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or
+                ``picture-too-large`` for a pack; ``nothing-to-learn``.
+        """
+        items = self.text.render(sample.parts)
+        refs = [part.ref for part in sample.parts if isinstance(part, ImagePart)]
+        slots = [item.index for item in items if isinstance(item, ImageSlot)]
+        assert slots == list(range(len(refs))), f"{sample.key}: slots {slots}, {len(refs)} pictures"
+        sizes = [image_size(ref.read()) for ref in refs]
+        natural = [self.tiler.plan(width, height, self.view) for width, height in sizes]
+        document = all(part.role == "document" for part in sample.parts)
+
+        bounds = Bounds(self.max_tokens, self.max_views)
+        plans, atoms = natural, self._atoms(items, refs, natural)
+        if self.fit == "shrink" and not bounds.fit(atoms):
+            words = sum(len(item.ids) for item in items if isinstance(item, TextRun))
+            budget = min(self.max_views, (self.max_tokens - words) // self.tokens_per_view)
+            plans = shrink(sizes, self.tiler, self.view, budget)
+            atoms = self._atoms(items, refs, plans)
+        whole = bounds.fit(atoms)
+        if whole:
+            pieces = [atoms]
+        elif overflow == "split" and document:
+            plans = [self._alone(size, plan) for size, plan in zip(sizes, natural, strict=True)]
+            pieces = split(self._with_end(self._atoms(items, refs, plans)), bounds)
+        else:
+            self._check_truncation(natural, atoms, overflow)
+            pieces = [truncate(atoms, bounds)]
+        return self._finish(
+            sample,
+            pieces,
+            document=document,
+            shrunk=plans != natural,
+            truncated=not whole and len(pieces) == 1,
+        )
+
+    def prompt(self, key: SampleKey, parts: Sequence[Part]) -> TokenizedSample:
+        """A question, up to where the assistant begins to answer; nothing of it is learned.
+
+        Raises:
+            Rejection: a picture's header cannot be read; ``too-long`` for a pack.
+        """
+        items = self.text.prompt(parts)
+        refs = [part.ref for part in parts if isinstance(part, ImagePart)]
+        sizes = [image_size(ref.read()) for ref in refs]
+        plans = [self.tiler.plan(width, height, self.view) for width, height in sizes]
+        words = sum(len(item.ids) for item in items if isinstance(item, TextRun))
+        budget = min(self.max_views, (self.max_tokens - words) // self.tokens_per_view)
+        if sum(plan.views for plan in plans) > budget and self.fit == "shrink":
+            plans = list(shrink(sizes, self.tiler, self.view, budget))
+        atoms = self._atoms(items, refs, plans)
+        if not Bounds(self.max_tokens, self.max_views).fit(atoms):
+            tokens, views = sum(one.tokens for one in atoms), sum(one.views for one in atoms)
+            raise Rejection(
+                "too-long",
+                f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "
+                f"{self.max_views}",
+            )
+        return self._assemble(Sample(key, tuple(parts)), atoms, None)
+
+    def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
+        """The views of each picture: decoded and cut as planned.
+
+        Raises:
+            Rejection: a picture cannot be decoded.
+        """
+        return tuple(self._cut(picture) for picture in sample.pictures)
+
+    def _cut(self, picture: PlannedPicture) -> Tiles:
+        plan, view = picture.plan, self.view
+        image = decode(picture.ref.read())
+        if image.size != (plan.width, plan.height):
+            raise Rejection(
+                "image-changed", f"planned as {plan.width} x {plan.height}, is {image.size}"
+            )
+        tiles = self.tiler.cut(image, plan, view)
+        wanted = (plan.views, 3, view.size, view.size), (plan.views, view.patches)
+        found = tiles.pixels_NCHW.shape, tiles.patch_mask_NP.shape
+        if found != wanted or tiles.pixels_NCHW.dtype != np.uint8:
+            raise ValueError(
+                f"tiler {self.tiler.name!r} cut {found} of {tiles.pixels_NCHW.dtype}, "
+                f"wanted {wanted} of uint8 for {plan}"
+            )
+        return tiles
+
+    def _alone(self, size: tuple[int, int], plan: TilePlan) -> TilePlan:
+        """The plan of a picture that must fit a pack with at least one token of text."""
+        budget = min(self.max_views, (self.max_tokens - 1) // self.tokens_per_view)
+        if plan.views <= budget:
+            return plan
+        if self.fit == "reject":
+            raise Rejection(
+                "picture-too-large", f"{plan.views} views, a pack holds {budget} of one picture"
+            )
+        return self.tiler.plan(*size, self.view, budget)
+
+    def _with_end(self, atoms: list[Atom]) -> list[Atom]:
+        """The same atoms with the document's end in one atom with the text before it, so that no
+        piece consists of the end alone."""
+        if len(atoms) < 2:
+            return atoms
+        *rest, text, end = atoms
+        words = isinstance(text, Words) and isinstance(end, Words)
+        if words and text.learned and end.learned and end.ids == (self.text.end_id,):
+            return [*rest, Words(text.ids + end.ids, learned=True)]
+        return atoms
+
+    def _atoms(
+        self,
+        items: Sequence[TextRun | ImageSlot],
+        refs: Sequence[ImageRef],
+        plans: Sequence[TilePlan],
+    ) -> list[Atom]:
+        """Words and pictures as rendered, each picture with the views of its plan."""
+        atoms: list[Atom] = []
+        for item in items:
+            if isinstance(item, TextRun):
+                atoms.append(Words(item.ids, item.learned))
+            else:
+                plan = plans[item.index]
+                atoms.append(Picture(refs[item.index], plan, plan.views * self.tokens_per_view))
+        return atoms
+
+    def _check_truncation(
+        self, plans: Sequence[TilePlan], atoms: Sequence[Atom], overflow: Overflow
+    ) -> None:
+        """Whether the recipe allows to cut the sample's end off; ``plans`` are unshrunk."""
+        views = sum(plan.views for plan in plans)
+        if self.fit == "reject" and views > self.max_views:
+            raise Rejection("too-many-views", f"{views} views, a pack holds {self.max_views}")
+        if overflow == "reject":
+            tokens, views = sum(one.tokens for one in atoms), sum(one.views for one in atoms)
+            raise Rejection(
+                "too-long",
+                f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "
+                f"{self.max_views}",
+            )
+
+    def _finish(
+        self,
+        sample: Sample,
+        pieces: Sequence[Sequence[Atom]],
+        *,
+        document: bool,
+        shrunk: bool,
+        truncated: bool,
+    ) -> list[TokenizedSample]:
+        made = []
+        for number, piece in enumerate(pieces):
+            last = number == len(pieces) - 1
+            ends = int(last) if document else learned_turns(sample.parts)
+            one = self._assemble(sample, piece, None if truncated else ends)
+            if one.labels:
+                made.append(one)
+        if not made:
+            raise Rejection("nothing-to-learn", "no learned token is left that something precedes")
+        dropped = len(pieces) - len(made)
+        return [
+            attrs.evolve(
+                one,
+                key=attrs.evolve(sample.key, piece=number) if len(pieces) > 1 else sample.key,
+                document=document,
+                shrunk=shrunk,
+                truncated=truncated,
+                pieces=len(made),
+                dropped=0 if number else dropped,
+            )
+            for number, one in enumerate(made)
+        ]
+
+    def _assemble(self, sample: Sample, atoms: Sequence[Atom], ends: int | None) -> TokenizedSample:
+        """Ids and loss mask in one pass, placeholders for every picture."""
+        ids: list[int] = []
+        learned: list[bool] = []
+        pictures = []
+        for atom in atoms:
+            if isinstance(atom, Picture):
+                pictures.append(PlannedPicture(atom.ref, atom.plan, start=len(ids)))
+                ids += [self.text.image_id] * atom.tokens
+                learned += [False] * atom.tokens
+            else:
+                ids += atom.ids
+                learned += [atom.learned] * atom.tokens
+        return TokenizedSample(
+            key=sample.key,
+            input_ids_T=np.array(ids, dtype=np.int64),
+            learned_T=np.array(learned, dtype=np.bool_),
+            pictures=tuple(pictures),
+            ends=ends,
+            document=True,
+            group=sample.group,
+        )
+
+
+def learned_turns(parts: Sequence[Part]) -> int:
+    """How many turns of the assistant end in words that are learned."""
+    turns = [list(turn) for role, turn in groupby(parts, lambda part: part.role)]
+    last = [turn[-1] for turn in turns if turn[-1].role == "assistant"]
+    return sum(isinstance(part, TextPart) and part.loss for part in last)

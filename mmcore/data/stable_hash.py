@@ -1,0 +1,28 @@
+"""Hashes and permutations that are the same on every machine and in every Python process."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def stable_hash(*words: object) -> int:
+    """64 bits that depend on the words and their borders."""
+    text = "\x1f".join(str(word) for word in words)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def shuffled(count: int, *words: object) -> NDArray[np.int64]:
+    """A permutation of ``range(count)`` that the words decide."""
+    start = np.array([stable_hash(*words)], dtype=np.uint64)
+    return np.argsort(_splitmix(np.arange(count, dtype=np.uint64) + start), kind="stable")
+
+
+def _splitmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea, Flood 2014): neighbouring numbers become unrelated ones."""
+    x = (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

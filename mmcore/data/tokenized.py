@@ -1,0 +1,73 @@
+"""A sample as packing sees it: ids, what is learned, and which pictures go where; no pixels.
+
+Letters: T tokens of the sample.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcore.interfaces import ImageRef, SampleKey, TilePlan
+
+
+@attrs.frozen
+class PlannedPicture:
+    """A picture that has not been decoded yet.
+
+    Attributes:
+        ref: where its bytes are.
+        plan: how it will be cut.
+        start: position of its first placeholder in the sample.
+    """
+
+    ref: ImageRef
+    plan: TilePlan
+    start: int
+
+
+@attrs.frozen(eq=False)
+class TokenizedSample:
+    """A sample, or a piece of a long document, that fits a pack.
+
+    Attributes:
+        key: where it comes from.
+        input_ids_T: int64; placeholders included.
+        learned_T: bool; which of these ids are learned, if something precedes them.
+        pictures: in reading order; each takes consecutive positions.
+        ends: how many turn ends (of a conversation) or document ends it teaches; None where it
+            was truncated, which may have cost some.
+        document: whether it is a document rather than a conversation.
+        group: kind of content, as its source says.
+        shrunk: whether pictures got fewer views than they would have had alone.
+        truncated: whether its end was left out.
+        pieces: how many pieces the row became.
+        dropped: how many further pieces were left out, for they taught nothing; counted on the
+            first piece.
+    """
+
+    key: SampleKey
+    input_ids_T: NDArray[np.int64]
+    learned_T: NDArray[np.bool_]
+    pictures: tuple[PlannedPicture, ...]
+    ends: int | None
+    document: bool
+    group: str = ""
+    shrunk: bool = False
+    truncated: bool = False
+    pieces: int = 1
+    dropped: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.input_ids_T)
+
+    @property
+    def views(self) -> int:
+        return sum(picture.plan.views for picture in self.pictures)
+
+    @property
+    def labels(self) -> int:
+        """Learned tokens that something precedes: a first token is never a target."""
+        return int(np.count_nonzero(self.learned_T[1:]))

@@ -1,0 +1,1 @@
+"""What several plugins need: attention, weight files, and drawing for made-up data."""

@@ -1,0 +1,110 @@
+"""The vision-language model: encoder, token sampler and LLM, and what passes between them.
+
+A pack's views (pixels_NCHW) become features_NPD in the encoder and tokens_NQE in the token
+sampler; these are written over the placeholders' embeddings x_TE, which the LLM turns into hidden
+states h_TE; its head makes log likelihoods of the L labelled positions.
+
+Letters: T packed tokens, N views, C/H/W channels, height, width, P patches of a view, D encoder
+width, Q tokens of a view, E LLM width, K image tokens, L labelled positions, B prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import cast
+
+import torch
+from torch import nn
+
+from mmcore.interfaces import LLM, PackedBatch
+from mmcore.model.splice import splice
+
+PARTS = ("encoder", "token_sampler", "llm")
+"""The parts of a model, in the order in which a picture meets them: what `train` may name."""
+
+
+class VisionLanguageModel(nn.Module):
+    """Three modules in a row; each knows nothing of the others.
+
+    Args:
+        encoder: an ``mmcore.interfaces.Encoder``.
+        token_sampler: an ``mmcore.interfaces.TokenSampler``.
+        llm: an ``mmcore.interfaces.LLM``.
+    """
+
+    def __init__(self, encoder: nn.Module, token_sampler: nn.Module, llm: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.token_sampler = token_sampler
+        self.llm = llm
+        # What its maker froze (a part of a pretrained module that nothing uses) never learns.
+        self.frozen_for_good = frozenset(
+            name for name, parameter in self.named_parameters() if not parameter.requires_grad
+        )
+
+    def hidden(self, batch: PackedBatch) -> torch.Tensor:
+        """``h_TE``: encode, sample, splice, decode."""
+        h_TE: torch.Tensor = self.llm(self._spliced(batch), batch.layout)
+        return h_TE
+
+    def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
+        """``nll_L``: negative log likelihood of the targets, float32."""
+        return self._llm.head(h_LE, targets_L)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: PackedBatch,
+        *,
+        max_new_tokens: int,
+        stop_ids: Collection[int],
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+    ) -> list[list[int]]:
+        """Continue every sequence of a pack: the new ids, without the stop id.
+
+        Args:
+            prompts: B prompts packed as one batch; its labels are not looked at.
+            max_new_tokens: longest continuation.
+            stop_ids: ids that end one.
+            temperature: 0 takes the likeliest token; above, the next token is drawn.
+            top_p: where one is drawn, the share of probability from which.
+        """
+        training = self.training
+        self.eval()
+        try:
+            x_BTE, mask_BT = pad_left(self._spliced(prompts), prompts.lengths)
+            answers = self._llm.generate(
+                x_BTE,
+                mask_BT,
+                max_new_tokens=max_new_tokens,
+                stop_ids=stop_ids,
+                temperature=temperature,
+                top_p=top_p,
+            )
+        finally:
+            self.train(training)
+        return [list(ids) for ids in answers]
+
+    @property
+    def _llm(self) -> LLM:
+        return cast(LLM, self.llm)  # torch does not know which module it is
+
+    def _spliced(self, batch: PackedBatch) -> torch.Tensor:
+        learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            features_NPD = self.encoder(batch.pixels_NCHW)
+        tokens_NQE = self.token_sampler(features_NPD, batch.patch_mask_NP)
+        x_TE = self._llm.embed(batch.input_ids_T)
+        return splice(x_TE, tokens_NQE, batch.image_token_index_K)
+
+
+def pad_left(x_TE: torch.Tensor, lengths: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Packed sequences side by side, ends aligned: ``x_BTE`` (zeros before) and ``mask_BT``."""
+    longest = max(lengths)
+    x_BTE = x_TE.new_zeros(len(lengths), longest, x_TE.shape[1])
+    mask_BT = torch.zeros(len(lengths), longest, dtype=torch.bool, device=x_TE.device)
+    for row, x_LE in enumerate(x_TE.split(list(lengths))):
+        x_BTE[row, longest - x_LE.shape[0] :] = x_LE
+        mask_BT[row, longest - x_LE.shape[0] :] = True
+    return x_BTE, mask_BT

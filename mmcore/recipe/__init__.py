@@ -1,0 +1,38 @@
+"""TOML in, a checked tree of specs out; no torch.
+
+A recipe is read (``inherit``), its parents are laid beneath it (``merge``), ``--set`` is applied
+(``override``), the tree becomes records and specs (``structure``), and what no single table sees
+is checked (``check``). Every value remembers its file and line (``tree``, ``positions``), so that
+each fault can say where it is (``errors``).
+"""
+
+from mmcore.recipe.errors import Fault, RecipeError
+from mmcore.recipe.load import load_recipe
+from mmcore.recipe.schema import (
+    PARTS,
+    BatchTable,
+    CheckpointTable,
+    DataTable,
+    ModelTable,
+    Recipe,
+    Stage,
+    TrainablePart,
+    labels,
+)
+from mmcore.recipe.write import to_toml
+
+__all__ = [
+    "PARTS",
+    "BatchTable",
+    "CheckpointTable",
+    "DataTable",
+    "Fault",
+    "ModelTable",
+    "Recipe",
+    "RecipeError",
+    "Stage",
+    "TrainablePart",
+    "labels",
+    "load_recipe",
+    "to_toml",
+]

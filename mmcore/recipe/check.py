@@ -1,0 +1,179 @@
+"""Facts of a recipe that no single table sees."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from mmcore.interfaces import (
+    EncoderSpec,
+    LLMSpec,
+    ObjectiveSpec,
+    SourceSpec,
+    TaskSpec,
+    TokenSamplerSpec,
+)
+from mmcore.recipe.schema import PARTS, BatchTable, DataTable, TrainablePart
+from mmcore.recipe.tree import KeyPath, Node
+from mmcore_registry import Spec, nearest
+
+
+@attrs.frozen
+class Remark:
+    """A fault and the key path that it is about."""
+
+    path: KeyPath
+    message: str
+    hint: str = ""
+
+
+class Facts:
+    """What is known of a recipe; parts of it may be missing, since they are faulty themselves.
+
+    Args:
+        root: the recipe as it was written.
+        values: everything in it that could be read, by key path.
+    """
+
+    def __init__(self, root: Node, values: Mapping[KeyPath, object]) -> None:
+        self._root, self._values = root, values
+
+    def at(self, *path: str | int) -> object:
+        """The value at ``path``, or None where it is not written or faulty."""
+        return self._values.get(path)
+
+    def below(self, *above: str | int) -> Iterator[tuple[KeyPath, object]]:
+        """All known values under ``above``, with their paths."""
+        for path, value in self._values.items():
+            if path[: len(above)] == above:
+                yield path, value
+
+    @property
+    def stages(self) -> list[KeyPath]:
+        """Paths of the stages of which anything is known."""
+        indexes = {path[1] for path in self._values if len(path) > 1 and path[0] == "stages"}
+        return [("stages", index) for index in sorted(indexes, key=int)]
+
+    @property
+    def lanes(self) -> int | None:
+        """The default if the `data` table is not written, None if it is faulty."""
+        data = self.at("data") if self._root.child("data") else DataTable()
+        return data.lanes if isinstance(data, DataTable) else None
+
+
+def check(facts: Facts) -> Iterator[Remark]:
+    """Everything that contradicts, in what is known."""
+    yield from _problems(facts, of_machine=False)
+    yield from _names(facts)
+    tokens_per_view, remarks = _tokens_per_view(facts)
+    yield from remarks
+    for stage in facts.stages:
+        yield from _parts(facts, stage)
+        yield from _batch(facts, stage, tokens_per_view)
+        yield from _objectives(facts, stage)
+
+
+def check_machine(facts: Facts) -> Iterator[Remark]:
+    """What this machine lacks: weights, packages, data that nothing will make up."""
+    yield from _problems(facts, of_machine=True)
+    for path, source in facts.below():
+        if not isinstance(source, SourceSpec) or source.synthetic is not None:
+            continue
+        if Path(source.path).exists():
+            continue
+        if next(glob.iglob(source.path, recursive=True), None) is None:
+            yield Remark((*path, "path"), f"no file matches {source.path!r}")
+
+
+def _problems(facts: Facts, *, of_machine: bool) -> Iterator[Remark]:
+    for path, spec in facts.below():
+        for problem in spec.problems() if isinstance(spec, Spec) else ():
+            below = problem.key.split(".") if problem.key else []
+            if problem.machine == of_machine:
+                yield Remark((*path, *below), problem.message, problem.hint)
+
+
+def _names(facts: Facts) -> Iterator[Remark]:
+    names = {stage: facts.at(*stage, "name") for stage in facts.stages}
+    counts = Counter(name for name in names.values() if isinstance(name, str))
+    for stage, name in names.items():
+        if isinstance(name, str) and counts[name] > 1:
+            yield Remark((*stage, "name"), f"{name!r} is the name of {counts[name]} stages")
+    for path, task in facts.below("evaluations"):
+        if isinstance(task, TaskSpec) and task.stage and task.stage not in counts:
+            close = nearest(task.stage, counts)
+            hint = f"did you mean {close!r}?" if close else f"stages: {', '.join(counts)}"
+            yield Remark((*path, "stage"), f"no stage is called {task.stage!r}", hint)
+
+
+def _tokens_per_view(facts: Facts) -> tuple[int | None, list[Remark]]:
+    encoder, sampler = facts.at("model", "encoder"), facts.at("model", "token_sampler")
+    if not isinstance(encoder, EncoderSpec) or not isinstance(sampler, TokenSamplerSpec):
+        return None, []
+    patches = encoder.view.patches
+    try:
+        return sampler.tokens_per_view(patches), []
+    except ValueError as error:
+        message = f"does not fit the encoder's views of {patches} patches: {error}"
+        return None, [Remark(("model", "token_sampler"), message)]
+
+
+def _parts(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
+    trained = [
+        (path, part)
+        for path, part in facts.below(*stage, "train")
+        if isinstance(part, TrainablePart)
+    ]
+    counts = Counter(part.part for _, part in trained)
+    for path, part in trained:
+        if part.part not in PARTS:
+            close = nearest(part.part, PARTS)
+            hint = f"did you mean {close!r}?" if close else ""
+            wanted = ", ".join(repr(one) for one in PARTS)
+            yield Remark(path, f"is {part.part!r}, wanted one of {wanted}", hint)
+        elif counts[part.part] > 1:
+            yield Remark(path, f"{part.part!r} is named {counts[part.part]} times")
+    if facts.at(*stage, "train") == ():
+        yield Remark((*stage, "train"), f"names no part: wanted at least one of {', '.join(PARTS)}")
+
+
+def _batch(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterator[Remark]:
+    batch = facts.at(*stage, "batch")
+    if not isinstance(batch, BatchTable):
+        return
+    lanes = facts.lanes
+    if lanes is not None and batch.packs_per_step % lanes:
+        message = f"is {batch.packs_per_step}, wanted a multiple of data.lanes = {lanes}"
+        up = -(-batch.packs_per_step // lanes) * lanes
+        yield Remark((*stage, "batch", "packs_per_step"), message, f"{up} would do")
+    llm = facts.at("model", "llm")
+    if isinstance(llm, LLMSpec) and batch.max_tokens > llm.context:
+        message = f"is {batch.max_tokens}, the LLM reads at most {llm.context} tokens"
+        yield Remark((*stage, "batch", "max_tokens"), message)
+    if tokens_per_view is not None and tokens_per_view >= batch.max_tokens:
+        message = (
+            f"is {batch.max_tokens}: one view takes {tokens_per_view} tokens, which leaves no "
+            "room for text"
+        )
+        yield Remark((*stage, "batch", "max_tokens"), message)
+
+
+def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
+    sampler = facts.at("model", "token_sampler")
+    if not isinstance(sampler, TokenSamplerSpec):
+        return
+    for path, objective in facts.below(*stage, "objectives"):
+        if not isinstance(objective, ObjectiveSpec):
+            continue
+        missing = sorted(objective.needs - sampler.provides)
+        if missing:
+            has = ", ".join(sorted(sampler.provides)) or "nothing beyond tokens"
+            message = (
+                f"{objective.name!r} needs {', '.join(missing)} of the token sampler; "
+                f"{sampler.name!r} provides {has}"
+            )
+            yield Remark((*path, "use"), message)

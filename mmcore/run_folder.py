@@ -1,0 +1,158 @@
+"""The folder of a run: made for one recipe, entered by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from mmcore_registry import discover
+
+Resume = Literal["auto", "never"]
+
+RECIPE = "recipe.toml"
+ENVIRONMENT = "environment.json"
+CHECKPOINTS = "checkpoints"
+
+FREE_TO_CHANGE = ("engine", "trackers", "checkpoints", "data.workers", "model.attention")
+"""Keys that may differ when a run goes on: they say where and how it runs, not what is trained."""
+
+PACKAGES = (
+    "mmcore",
+    "torch",
+    "transformers",
+    "timm",
+    "torchdata",
+    "deepspeed",
+    "xformers",
+    "numpy",
+)
+
+
+class RunFolderError(ValueError):
+    """The folder cannot be used for this run; the message says why and what can be done."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the folder while the run goes on.
+
+    Raises:
+        RunFolderError: another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise RunFolderError(
+                f"{folder} is in use by process {owner}; wait for it, or give this run another "
+                "name with --set name=..."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def prepare(folder: Path, recipe: str, resume: Resume) -> None:
+    """Make the folder for this resolved recipe (TOML text), or check that it was made for it.
+
+    With ``never``, what is there is moved aside, not deleted.
+
+    Raises:
+        RunFolderError: the folder was made for another recipe; the message lists what differs.
+    """
+    stored = folder / RECIPE
+    if resume == "never" and stored.exists():
+        _move_aside(folder)
+    if stored.exists():
+        faults = differences(
+            tomllib.loads(stored.read_text(encoding="utf-8")), tomllib.loads(recipe)
+        )
+        if faults:
+            listing = "\n".join(f"  {fault}" for fault in faults)
+            raise RunFolderError(
+                f"{folder} was made for another recipe:\n{listing}\n"
+                "give this run another name with --set name=..., or start anew with "
+                "--resume never (the old folder is kept beside it)"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    stored.write_text(recipe, encoding="utf-8")
+
+
+def differences(
+    before: Mapping[str, object], after: Mapping[str, object], path: str = ""
+) -> list[str]:
+    """Keys at which two recipes train something else, as ``key: old -> new`` lines."""
+    found = []
+    for key in [*before, *(key for key in after if key not in before)]:
+        here = f"{path}.{key}" if path else key
+        if here in FREE_TO_CHANGE:
+            continue
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, here)
+        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            found += differences(_numbered(old), _numbered(new), here)
+        elif old != new:
+            found.append(f"{here}: {_shown(old)} -> {_shown(new)}")
+    return found
+
+
+def write_environment(folder: Path, ranks: int, device: str) -> None:
+    """Record where and with which versions the run (or this part of it) was made."""
+    plugins = {
+        f"{plugin.distribution}:{plugin.name}": plugin.version for plugin in discover().plugins()
+    }
+    now = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "ranks": ranks,
+        "device": device,
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "plugins": plugins,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+    path = folder / ENVIRONMENT
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    path.write_text(json.dumps([*earlier, now], indent=1) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _move_aside(folder: Path) -> None:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
+        number += 1
+    aside.mkdir()
+    for entry in folder.iterdir():
+        if entry.name != ".lock":
+            entry.rename(aside / entry.name)
+
+
+def _numbered(values: list[object]) -> dict[str, object]:
+    return {str(number): value for number, value in enumerate(values)}
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,51 @@
+"""One pack's forward as a module: the model, asked by the objectives, gives a scalar to descend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from mmcore.interfaces import Forward, Objective, PackedBatch
+
+
+class TrainingStep(nn.Module):
+    """What an engine wraps: ``(batch, divisors) -> (scalar, sums)``.
+
+    Its parameters go by the model's own names, without a prefix: engines and checkpoints call a
+    weight by the name that the model gives it.
+    """
+
+    def __init__(
+        self, model: nn.Module, objectives: Sequence[Objective], weights: Sequence[float]
+    ) -> None:
+        """``model`` satisfies ``Forward``; objective ``i`` is multiplied by ``weights[i]``."""
+        super().__init__()
+        if len(objectives) != len(weights) or not objectives:
+            raise ValueError(f"{len(objectives)} objectives and {len(weights)} weights: wanted 1+")
+        self.model = model
+        self._objectives = tuple(objectives)
+        self._weights = tuple(weights)
+
+    def forward(
+        self, batch: PackedBatch, divisors: Sequence[float]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The scalar ``sum_i weight_i * loss_i / divisors[i]``, and the detached undivided
+        ``loss_i``, shape (objectives,)."""
+        forward = _as_forward(self.model)
+        losses = [objective.loss(forward, batch) for objective in self._objectives]
+        terms = zip(losses, self._weights, divisors, strict=True)
+        total = torch.stack([loss * (weight / divisor) for loss, weight, divisor in terms]).sum()
+        return total, torch.stack([loss.detach() for loss in losses])
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        if not recurse:  # ZeRO-3 asks every module for what it holds itself: here, nothing
+            return super().named_parameters(prefix, recurse, remove_duplicate)
+        return self.model.named_parameters(prefix, recurse, remove_duplicate)
+
+
+def _as_forward(model: nn.Module) -> Forward:
+    return model  # type: ignore[return-value]  # nn.Module types its attributes loosely

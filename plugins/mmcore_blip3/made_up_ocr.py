@@ -1,0 +1,142 @@
+"""Made-up pictures with texts, in the parquet format of BLIP3-OCR-200M."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmcore.interfaces import SyntheticContent
+from mmcore.kit.drawing import Picture, Written
+from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
+
+NAME: Final = "blip3-ocr"
+
+ROW_GROUP: Final = 256
+
+
+def make_up_ocr(
+    folder: Path, content: SyntheticContent, *, bytes_column: str = "image_bytes"
+) -> None:
+    """Write a few parquet files; every row carries its PNG picture in ``bytes_column``.
+
+    Raises:
+        ValueError: ``folder`` holds anything else, or a topic is not known.
+    """
+    schema = pa.schema(
+        [
+            pa.field("uid", pa.string()),
+            pa.field("url", pa.string()),
+            pa.field("captions", pa.string()),
+            pa.field("metadata", pa.string()),
+            pa.field(bytes_column, pa.binary()),
+        ]
+    )
+
+    def write(scratch: Path) -> None:
+        for number, rows in enumerate(shard_ranges(content.rows)):
+            table = pa.Table.from_pylist(
+                [_row(row, content, bytes_column) for row in rows], schema=schema
+            )
+            pq.write_table(table, scratch / f"{number + 1:03}.parquet", row_group_size=ROW_GROUP)
+
+    write_whole(folder, NAME, content, {"bytes_column": bytes_column}, write)
+
+
+def captions_of(picture: Picture) -> list[dict[str, object]]:
+    """The captions of a picture at all levels, each without and with an alt text before it."""
+    alt_text = f"A {picture.background} card."
+    captions: list[dict[str, object]] = []
+    for level, phrase in LEVELS.items():
+        text = "The image contains " + ", ".join(map(phrase, picture.written))
+        for mixed in (False, True):
+            captions.append(
+                {
+                    "text": f"{alt_text} {text}" if mixed else text,
+                    "granularity": level,
+                    "include_datacomp_raw_cap": mixed,
+                }
+            )
+    return captions
+
+
+def _row(row: int, content: SyntheticContent, bytes_column: str) -> dict[str, object]:
+    (picture,) = draw_row(content, 1, row_generator(NAME, content, row))
+    encoded = io.BytesIO()
+    picture.image.save(encoded, "png")
+    uid = hashlib.sha256(encoded.getvalue()).hexdigest()[:32]
+    entries = [{"text": one.text, "bbox": list(one.box)} for one in picture.written]
+    return {
+        "uid": uid,
+        "url": f"https://example.org/{uid}.png",
+        "captions": json.dumps(captions_of(picture)),
+        "metadata": json.dumps({"entries": entries}),
+        bytes_column: encoded.getvalue(),
+    }
+
+
+def _quoted(one: Written) -> str:
+    return f'the text "{one.text}"'
+
+
+def _with_region(one: Written) -> str:
+    across = _third(one, 0, ("left", "", "right"))
+    down = _third(one, 1, ("top", "", "bottom"))
+    if across and down:
+        region = f"at the {down} {across} corner"
+    elif down:
+        region = f"{'above' if down == 'top' else 'below'} the center"
+    else:
+        region = f"{across} of the center" if across else "in the center"
+    return f"{_quoted(one)} located {region}"
+
+
+def _with_fractions(one: Written) -> str:
+    across, down = (Fraction(round(16 * _middle(one, axis)), 16) for axis in (0, 1))
+    where = f"{down} of the image from top to bottom and {across} from left to right"
+    return f"{_quoted(one)} located at {where}"
+
+
+def _with_rough_box(one: Written) -> str:
+    x0, y0, x1, y1 = one.box
+    corners = f"starts at [{x0:.1f}, {y0:.1f}] and extends upto [{x1:.1f}, {y1:.1f}]"
+    return f"{_quoted(one)} approximately {corners}"
+
+
+def _with_box(one: Written) -> str:
+    x0, y0, x1, y1 = one.box
+    return f"{_quoted(one)} starts at [{x0:.3f}, {y0:.3f}] and extends upto [{x1:.3f}, {y1:.3f}]"
+
+
+def _in_tags(one: Written) -> str:
+    x0, y0, x1, y1 = one.box
+    return f"<ocr>{one.text}</ocr><bbox>[{x0:.3f}, {y0:.3f}][{x1:.3f}, {y1:.3f}]</bbox>"
+
+
+LEVELS: Final[Mapping[int, Callable[[Written], str]]] = MappingProxyType(
+    {
+        0: _quoted,
+        1: _with_region,
+        2: _with_fractions,
+        3: _with_rough_box,
+        4: _with_box,
+        5: _in_tags,
+    }
+)
+"""How one text is described at every granularity."""
+
+
+def _middle(one: Written, axis: int) -> float:
+    return (one.box[axis] + one.box[axis + 2]) / 2
+
+
+def _third(one: Written, axis: int, names: Sequence[str]) -> str:
+    return names[min(int(3 * _middle(one, axis)), 2)]

@@ -1,0 +1,152 @@
+"""The DeepSpeed engine: the same contract over many processes, in every ZeRO stage."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import ninja
+import torch
+from torch import distributed, nn
+
+from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
+from mmcore_engines.deepspeed_config import deepspeed_config
+from mmcore_engines.restoring import matched
+from mmcore_engines.update import clip_and_step, set_learning_rates
+
+
+class Autocast(nn.Module):
+    """Runs a module under autocast, so that float32 and bfloat16 tensors mix as in the torch
+    engine. DeepSpeed switches off an autocast that is entered outside of its own module."""
+
+    def __init__(self, module: nn.Module, device_type: str) -> None:
+        super().__init__()
+        self.module = module
+        self._device_type = device_type
+
+    def forward(
+        self, batch: PackedBatch, divisors: Sequence[float]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(self._device_type, torch.bfloat16):
+            return self.module(batch, divisors)  # type: ignore[no-any-return]  # untyped call
+
+
+class DeepSpeedEngine:
+    """One rank's part of a training run under DeepSpeed.
+
+    DeepSpeed averages gradients over the ranks, and the loss is already divided by counts over
+    all of them, so the loss is multiplied by their number. The step ends where ``step`` is
+    called.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: nn.Module,
+        groups: Sequence[ParameterGroup],
+        optimizer: OptimizerSpec,
+        world: World,
+        zero: int,
+        precision: Literal["fp32", "bf16"],
+        overrides: Mapping[str, object],
+    ) -> None:
+        _prepare_process(world)
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        self._device = torch.device(world.device)
+        module.to(self._device)
+        filled = [group for group in groups if group.parameters]
+        self._world_size = world.size
+        self._zero = zero
+        self._clip_norm = optimizer.clip_norm
+        self._rates = [group.lr for group in filled]
+        self._learning = [parameter for group in filled for parameter in group.parameters]
+        self._parameters = dict(module.named_parameters())
+        self._shapes = {name: parameter.shape for name, parameter in self._parameters.items()}
+        self._wrapped, *_ = deepspeed.initialize(
+            model=Autocast(module, self._device.type) if precision == "bf16" else module,
+            optimizer=optimizer.build(filled),
+            config=deepspeed_config(
+                zero=zero,
+                precision=precision,
+                clip_norm=optimizer.clip_norm,
+                overrides=overrides,
+            ),
+            dist_init_required=False,
+        )
+        from mmcore_engines.deepspeed_shards import Shards
+
+        self._shards = Shards(self._wrapped, zero)
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    def backward(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
+        total, sums = self._wrapped(batch.to(self._device), divisors)
+        self._wrapped.backward(total * self._world_size, scale_wrt_gas=False)
+        return sums  # type: ignore[no-any-return]  # deepspeed is untyped
+
+    def step(self, multiplier: float) -> torch.Tensor:
+        set_learning_rates(self._shards.optimizer, self._rates, multiplier)
+        if self._zero == 0:
+            # Without ZeRO there is no guard against a gradient that is not finite: ours is used,
+            # and DeepSpeed does no more than reduce.
+            self._wrapped.buffered_allreduce_fallback()
+            return clip_and_step(self._shards.optimizer, self._learning, self._clip_norm)
+        self._wrapped.step()
+        norm = self._wrapped.get_global_grad_norm()
+        return torch.as_tensor(norm, dtype=torch.float32, device=self._device)
+
+    def parameter_states(self) -> Iterator[ParameterState]:
+        learning = {id(parameter) for parameter in self._learning}
+        steps = self._shards.steps()
+        names = self._shards.moment_names() if steps else []
+        for name, parameter in self._parameters.items():
+            weight = _copy(self._shards.weight(parameter))
+            if id(parameter) not in learning:
+                yield ParameterState(name, weight, {}, 0)
+                continue
+            moments = {one: _copy(self._shards.moment(parameter, one)) for one in names}
+            yield ParameterState(name, weight.float(), moments, steps)
+
+    @torch.no_grad()
+    def restore(self, states: Iterable[ParameterState]) -> None:
+        learning = {id(parameter) for parameter in self._learning}
+        names = self._shards.moment_names()
+        steps: dict[int, str] = {}
+        for parameter, state in matched(states, self._parameters, self._shapes):
+            self._shards.set_weight(parameter, state.weight)
+            if id(parameter) not in learning:
+                continue
+            steps.setdefault(state.steps, state.name)
+            for name in names:
+                value = state.moments.get(name)
+                missing = torch.zeros(state.weight.shape)
+                self._shards.set_moment(parameter, name, missing if value is None else value)
+        if len(steps) > 1:
+            told = ", ".join(f"{name!r} {count}" for count, name in steps.items())
+            raise ValueError(f"DeepSpeed counts updates once for all parameters, had: {told}")
+        self._shards.set_steps(next(iter(steps), 0))
+
+
+def _prepare_process(world: World) -> None:
+    """What must be so before deepspeed is imported: accelerator, compiler's helper, group."""
+    on_cpu = torch.device(world.device).type == "cpu"
+    if on_cpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if shutil.which("ninja") is None:
+        os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", "")])
+    if not distributed.is_initialized():
+        assert world.size == 1, "torch.distributed must run before an engine for many processes"
+        backend = "gloo" if on_cpu else "nccl"
+        store = torch._C._distributed_c10d.HashStore()
+        distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True)

@@ -1,0 +1,156 @@
+"""The engines as recipe tables: what each one can do, and what it needs of the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from mmcore.interfaces import Engine, EngineSpec, OptimizerSpec, ParameterGroup, World
+from mmcore_registry import Problem, doc
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ONE_PROCESS = 'or train on one process with engine = { use = "torch" }'
+
+
+@attrs.frozen(kw_only=True)
+class TorchSpec(EngineSpec):
+    """Plain torch: one process on a CPU or one GPU.
+
+    Weights and moments are float32; ``precision = "bf16"`` runs the matrix products under
+    autocast. With ``precision = "fp32"`` a run is reproducible bit for bit on the same machine.
+    """
+
+    name: ClassVar[str] = "torch"
+
+    @property
+    def multi_process(self) -> bool:
+        return False
+
+    def build(
+        self,
+        *,
+        module: nn.Module,
+        groups: Sequence[ParameterGroup],
+        optimizer: OptimizerSpec,
+        world: World,
+    ) -> Engine:
+        """A ``TorchEngine``.
+
+        Raises:
+            ValueError: the world has more than one process.
+        """
+        from mmcore_engines.torch_engine import TorchEngine
+
+        return TorchEngine(
+            module=module,
+            groups=groups,
+            optimizer=optimizer,
+            world=world,
+            autocast=self.precision == "bf16",
+        )
+
+
+OWNED = {
+    "train_batch_size": "the stage's batch.packs_per_step",
+    "train_micro_batch_size_per_gpu": "the stage's batch.packs_per_step",
+    "gradient_accumulation_steps": "the stage's batch.packs_per_step",
+    "managed_gradient_accumulation": "the training loop",
+    "gradient_clipping": "the stage's optimizer.clip_norm",
+    "optimizer": "the stage's optimizer",
+    "scheduler": "the stage's optimizer.schedule",
+    "bf16": "engine.precision",
+    "fp16": "engine.precision",
+    "zero_optimization.stage": "engine.zero",
+}
+"""Keys of DeepSpeed's configuration that other keys of the recipe decide."""
+
+
+def _not_owned(
+    _: object, attribute: attrs.Attribute[Mapping[str, object]], value: Mapping[str, object]
+) -> None:
+    sharding = value.get("zero_optimization")
+    inner = sharding if isinstance(sharding, Mapping) else {}
+    given = [*value, *(f"zero_optimization.{key}" for key in inner)]
+    for key in given:
+        if key in OWNED:
+            raise ValueError(f"{attribute.name} sets {key!r}, which is decided by {OWNED[key]}")
+
+
+@attrs.frozen(kw_only=True)
+class DeepSpeedSpec(EngineSpec):
+    """DeepSpeed: many processes, with weights, gradients and moments shared out by ZeRO.
+
+    The optimizer's weights, moments and gradient sums are float32 in every stage. With
+    ``precision = "bf16"`` and ``zero >= 1`` the forward works on bfloat16 copies; with
+    ``zero = 0`` it works on the float32 weights under autocast. Buffers stay float32.
+    """
+
+    name: ClassVar[str] = "deepspeed"
+
+    zero: int = attrs.field(
+        default=2,
+        validator=attrs.validators.in_((0, 1, 2, 3)),
+        metadata=doc(
+            "what is shared out over the processes: 0 nothing, 1 moments, 2 gradients too, "
+            "3 weights too"
+        ),
+    )
+    overrides: dict[str, object] = attrs.field(
+        factory=dict,
+        validator=_not_owned,
+        metadata=doc("merged into DeepSpeed's own configuration, table by table"),
+    )
+
+    @property
+    def multi_process(self) -> bool:
+        return True
+
+    def problems(self) -> Iterator[Problem]:
+        if importlib.util.find_spec("deepspeed") is None:
+            yield Problem(
+                "use",
+                "the package deepspeed is not installed",
+                f"pip install deepspeed (Linux, x86_64), {ONE_PROCESS}",
+            )
+        compiler = os.environ.get("CXX", "c++")
+        if shutil.which(compiler) is None:
+            yield Problem(
+                "use",
+                f"no C++ compiler {compiler!r} on the PATH, and DeepSpeed compiles an operation "
+                "at first use",
+                f"install g++ or set CXX, {ONE_PROCESS}",
+            )
+        if importlib.util.find_spec("ninja") is None:
+            yield Problem(
+                "use",
+                "the package ninja is not installed, and DeepSpeed compiles with it",
+                f"pip install ninja, {ONE_PROCESS}",
+            )
+
+    def build(
+        self,
+        *,
+        module: nn.Module,
+        groups: Sequence[ParameterGroup],
+        optimizer: OptimizerSpec,
+        world: World,
+    ) -> Engine:
+        """A ``DeepSpeedEngine``. With more than one process, torch.distributed is running."""
+        from mmcore_engines.deepspeed_engine import DeepSpeedEngine
+
+        return DeepSpeedEngine(
+            module=module,
+            groups=groups,
+            optimizer=optimizer,
+            world=world,
+            zero=self.zero,
+            precision=self.precision,
+            overrides=self.overrides,
+        )

@@ -1,0 +1,78 @@
+"""The samplers before they exist: their sizes, and how many tokens they make of a view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import attrs
+
+from mmcore.interfaces import Attention, TokenSamplerSpec
+from mmcore_registry import doc
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ge, gt = attrs.validators.ge, attrs.validators.gt
+
+
+@attrs.frozen(kw_only=True)
+class PerceiverSpec(TokenSamplerSpec):
+    """Learned queries that attend to the patches: a fixed number of tokens per view (BLIP-3)."""
+
+    name: ClassVar[str] = "perceiver"
+
+    queries: int = attrs.field(
+        default=128, validator=ge(1), metadata=doc("Q: tokens of a view", unit="tokens")
+    )
+    depth: int = attrs.field(default=6, validator=ge(1), metadata=doc("number of layers"))
+    heads: int = attrs.field(default=16, validator=ge(1), metadata=doc("attention heads"))
+    head_dim: int = attrs.field(
+        default=96, validator=ge(1), metadata=doc("width of an attention head")
+    )
+    ff_mult: int = attrs.field(
+        default=4,
+        validator=ge(1),
+        metadata=doc("inner width of the feed-forward layers, as a multiple of the encoder's"),
+    )
+    latent_std: float = attrs.field(
+        default=1.0, validator=gt(0), metadata=doc("standard deviation of the initial queries")
+    )
+
+    def tokens_per_view(self, patches: int) -> int:
+        return self.queries
+
+    def build(self, *, dim_in: int, dim_out: int, attention: Attention) -> nn.Module:
+        from mmcore_samplers.perceiver import Perceiver
+
+        return Perceiver(
+            dim_in,
+            dim_out,
+            queries=self.queries,
+            depth=self.depth,
+            heads=self.heads,
+            head_dim=self.head_dim,
+            ff_mult=self.ff_mult,
+            latent_std=self.latent_std,
+            attention=attention,
+        )
+
+    def tiny(self) -> Self:
+        return attrs.evolve(self, queries=8, depth=2, heads=2, head_dim=16, ff_mult=2)
+
+
+@attrs.frozen(kw_only=True)
+class MLPSpec(TokenSamplerSpec):
+    """Two linear layers on every patch: as many tokens as patches (LLaVA 1.5)."""
+
+    name: ClassVar[str] = "mlp"
+
+    def tokens_per_view(self, patches: int) -> int:
+        return patches
+
+    def build(self, *, dim_in: int, dim_out: int, attention: Attention) -> nn.Module:
+        from mmcore_samplers.mlp import MLP
+
+        return MLP(dim_in, dim_out)
+
+    def tiny(self) -> Self:
+        return self

@@ -1,0 +1,122 @@
+"""The recipe tables of the tilers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from mmcore.interfaces import TilePlan, TilerSpec, Tiles, ViewFormat
+from mmcore_registry import doc
+from mmcore_tiling.grids import BLIP3_GRIDS, Grid, choose_grid, grids_up_to
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+optional, ge = attrs.validators.optional, attrs.validators.ge
+
+
+@attrs.frozen(kw_only=True)
+class SingleTilerSpec(TilerSpec):
+    """The whole picture squashed to one view, whatever its shape."""
+
+    name: ClassVar[str] = "single"
+
+    @property
+    def max_views(self) -> int:
+        return 1
+
+    def plan(
+        self, width: int, height: int, view: ViewFormat, max_views: int | None = None
+    ) -> TilePlan:
+        _check_limit(max_views)
+        return TilePlan(width=width, height=height, cols=0, rows=0, views=1)
+
+    def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
+        from mmcore_tiling.cutting import cut_picture
+
+        return cut_picture(image, plan, view)
+
+
+@attrs.frozen(kw_only=True)
+class AnyResTilerSpec(TilerSpec):
+    """A thumbnail and a grid of tiles that suits the picture's shape (BLIP-3, section 3.1)."""
+
+    name: ClassVar[str] = "anyres"
+
+    max_tiles: int | None = attrs.field(
+        default=None,
+        validator=optional(ge(2)),
+        metadata=doc(
+            "allow every grid of at most this many tiles, thumbnail not counted, instead of a "
+            "list of grids",
+            unit="tiles",
+        ),
+    )
+    max_side: int = attrs.field(
+        default=4,
+        validator=ge(1),
+        metadata=doc("most columns and most rows of the grids of max_tiles", unit="tiles"),
+    )
+    grids: tuple[tuple[int, int], ...] = attrs.field(
+        metadata=doc(
+            "grids to choose from, each [columns, rows], earlier ones first in a tie; by default "
+            "those of max_tiles or, without it, the five of BLIP-3's training code"
+        ),
+    )
+    small_as_single: bool = attrs.field(
+        default=False,
+        metadata=doc("a picture that fits into one view is not cut; BLIP-3 cuts every picture"),
+    )
+
+    @grids.default
+    def _default_grids(self) -> tuple[Grid, ...]:
+        if self.max_tiles is None:
+            return BLIP3_GRIDS
+        return grids_up_to(self.max_tiles, self.max_side)
+
+    @grids.validator
+    def _check_grids(self, _: object, grids: tuple[Grid, ...]) -> None:
+        if not grids:
+            raise ValueError(
+                f"grids is empty (max_tiles is {self.max_tiles}, max_side {self.max_side}), "
+                "wanted at least one grid of two tiles or more"
+            )
+        for grid in grids:
+            if len(grid) != 2 or min(grid) < 1:
+                raise ValueError(f"grids has {list(grid)}, wanted [columns, rows] of at least 1")
+        if len(set(grids)) < len(grids):
+            raise ValueError(f"grids is {list(map(list, grids))}, wanted every grid once")
+        if self.max_tiles and grids != grids_up_to(self.max_tiles, self.max_side):
+            raise ValueError(
+                f"grids is {list(map(list, grids))}, which contradicts "
+                f"max_tiles = {self.max_tiles}; wanted only one of the two keys"
+            )
+
+    @property
+    def max_views(self) -> int:
+        return 1 + max(cols * rows for cols, rows in self.grids)
+
+    def plan(
+        self, width: int, height: int, view: ViewFormat, max_views: int | None = None
+    ) -> TilePlan:
+        _check_limit(max_views)
+        fitting = [
+            (cols, rows)
+            for cols, rows in self.grids
+            if max_views is None or 1 + cols * rows <= max_views
+        ]
+        is_small = max(width, height) <= view.size
+        if not fitting or (self.small_as_single and is_small):
+            return TilePlan(width=width, height=height, cols=0, rows=0, views=1)
+        cols, rows = choose_grid(width, height, view.size, fitting)
+        return TilePlan(width=width, height=height, cols=cols, rows=rows, views=1 + cols * rows)
+
+    def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
+        from mmcore_tiling.cutting import cut_picture
+
+        return cut_picture(image, plan, view)
+
+
+def _check_limit(max_views: int | None) -> None:
+    assert max_views is None or max_views >= 1, f"a picture needs a view, got {max_views}"

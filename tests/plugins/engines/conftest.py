@@ -1,0 +1,60 @@
+"""Runs engines over a toy model, in one process or several, each started as a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "programs" / "train_toy.py"
+Plan = dict[str, object]
+Launch = Callable[[list[Plan], int], list[dict[str, object]]]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Run the plans one after another on so many processes; what rank 0 saw of each."""
+
+    def start(plans: list[Plan], processes: int) -> list[dict[str, object]]:
+        folder = tmp_path / f"launch-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        (folder / "plans.json").write_text(json.dumps(plans))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        running = []
+        for rank in range(processes):
+            environment = os.environ | {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": "1",
+            }
+            with (folder / f"rank-{rank}.log").open("w") as log:
+                running.append(
+                    subprocess.Popen(
+                        [sys.executable, str(PROGRAM), str(folder)],
+                        env=environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        try:
+            codes = [process.wait(timeout=280) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+        logs = "\n".join((folder / f"rank-{rank}.log").read_text() for rank in range(processes))
+        assert codes == [0] * processes, logs[-6000:]
+        outcome: list[dict[str, object]] = json.loads((folder / "outcome.json").read_text())
+        return outcome
+
+    return start

@@ -1,0 +1,78 @@
+"""A run folder belongs to one recipe and one process; nothing in it is ever overwritten."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mmcore.run_folder import RunFolderError, differences, locked, prepare, write_environment
+
+RECIPE = """
+name = "a"
+[engine]
+use = "torch"
+[[stages]]
+name = "one"
+tokens = 1000.0
+"""
+
+
+def test_first_use_stores_the_recipe(tmp_path):
+    prepare(tmp_path / "run", RECIPE, "auto")
+    assert (tmp_path / "run" / "recipe.toml").read_text() == RECIPE
+
+
+def test_another_recipe_is_refused_with_what_differs(tmp_path):
+    prepare(tmp_path, RECIPE, "auto")
+    with pytest.raises(RunFolderError, match=r"stages\.0\.tokens: 1000\.0 -> 2000\.0"):
+        prepare(tmp_path, RECIPE.replace("1000.0", "2000.0"), "auto")
+    assert (tmp_path / "recipe.toml").read_text() == RECIPE
+
+
+def test_another_engine_is_no_other_recipe(tmp_path):
+    prepare(tmp_path, RECIPE, "auto")
+    prepare(tmp_path, RECIPE.replace("torch", "deepspeed"), "auto")
+    assert "deepspeed" in (tmp_path / "recipe.toml").read_text()
+
+
+def test_never_moves_the_old_run_aside_and_keeps_it(tmp_path):
+    folder = tmp_path / "run"
+    prepare(folder, RECIPE, "auto")
+    (folder / "metrics.jsonl").write_text("1\n")
+    prepare(folder, RECIPE, "never")
+    assert not (folder / "metrics.jsonl").exists()
+    assert (tmp_path / "run.old-1" / "metrics.jsonl").read_text() == "1\n"
+    prepare(folder, RECIPE, "never")
+    assert (tmp_path / "run.old-2" / "recipe.toml").exists()
+
+
+def test_differences_name_added_and_removed_keys():
+    before, after = {"a": {"x": 1, "y": [1, 2]}}, {"a": {"y": [1, 3], "z": None}, "b": 1}
+    assert differences(before, after) == ["a.x: 1 -> nothing", "a.y.1: 2 -> 3", "b: nothing -> 1"]
+
+
+def test_a_second_process_is_kept_out_and_let_in_afterwards(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from mmcore.run_folder import *\n"
+        "try:\n"
+        "    with locked(Path(sys.argv[1])): print('in')\n"
+        "except RunFolderError as error: print(error)"
+    )
+
+    def enter():
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    with locked(tmp_path):
+        assert "in use by process" in enter()
+    assert enter().strip() == "in"
+
+
+def test_environment_grows_by_one_entry_per_start(tmp_path):
+    write_environment(tmp_path, ranks=1, device="cpu")
+    write_environment(tmp_path, ranks=2, device="cpu")
+    import json
+
+    entries = json.loads((tmp_path / "environment.json").read_text())
+    assert [entry["ranks"] for entry in entries] == [1, 2]
+    assert entries[0]["packages"]["torch"]
