@@ -67,13 +67,18 @@ class Bounds:
 
 
 def shrink(
-    sizes: Sequence[tuple[int, int]], tiler: TilerSpec, view: ViewFormat, budget: int
+    natural: Sequence[TilePlan],
+    sizes: Sequence[tuple[int, int]],
+    tiler: TilerSpec,
+    view: ViewFormat,
+    budget: int,
 ) -> list[TilePlan]:
     """Plans with ``budget`` views in all, or, if there are more pictures, one view for each.
 
     All pictures get the same highest number of views; what is left over goes to the first ones.
 
     Args:
+        natural: the plan that each picture would have alone.
         sizes: width and height of each picture, in pixels.
         budget: views for all of them together.
     """
@@ -82,7 +87,7 @@ def shrink(
         width, height = sizes[index]
         return tiler.plan(width, height, view, cap)
 
-    plans = [tiler.plan(width, height, view) for width, height in sizes]
+    plans = list(natural)
     cap = max((one.views for one in plans), default=1)
     while cap > 1 and sum(one.views for one in plans) > budget:
         cap -= 1
@@ -124,6 +129,17 @@ def split(atoms: Sequence[Atom], bounds: Bounds) -> list[list[Atom]]:
         pieces.append(piece)
         piece = carried
     return [*pieces, piece]
+
+
+def join_end(atoms: Sequence[Atom], end_id: int) -> list[Atom]:
+    """The same atoms with a document's end in one atom with the text before it, so that no piece
+    consists of the end alone."""
+    if len(atoms) < 2:
+        return list(atoms)
+    *rest, text, end = atoms
+    if isinstance(text, Words) and text.learned and end == Words((end_id,), learned=True):
+        return [*rest, Words((*text.ids, end_id), learned=True)]
+    return list(atoms)
 
 
 def truncate(atoms: Sequence[Atom], bounds: Bounds) -> list[Atom]:

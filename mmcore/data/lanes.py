@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from mmcore.data.collate import collate
 from mmcore.data.faults import DataFault
+from mmcore.data.lane_state import LaneSettings, LaneState, SourceState, beginning, check_state
 from mmcore.data.mixture import Mixture
 from mmcore.data.order import RowOrder, read_rows
 from mmcore.data.packing import LookAhead
-from mmcore.data.prepare import Preparer
 from mmcore.data.reader import SourceReader
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import PackedBatch, Rejection, Row, SampleKey, Shard, Tiles
@@ -21,29 +20,6 @@ from mmcore.interfaces import PackedBatch, Rejection, Row, SampleKey, Shard, Til
 MAX_REJECTED_IN_A_ROW = 1000
 """So many rejections of one source without a single good sample mean that something is wrong
 with the source rather than with its rows."""
-
-
-class SourceState(TypedDict):
-    """Where a lane stands in one source; see ``order.Cursor`` and ``mixture.Mixture``."""
-
-    cursor: list[int]
-    accepted: int
-    shards: str | None
-
-
-class LaneState(TypedDict):
-    """All that a lane needs to go on with exactly the same packs; plain JSON, a few kilobytes.
-
-    ``pending`` holds [label, shard, row, piece] of the samples that no pack has taken yet.
-    """
-
-    lane: int
-    lanes: int
-    seed: int
-    block_rows: int
-    packs: int
-    sources: dict[str, SourceState]
-    pending: list[tuple[str, str, int, int]]
 
 
 @attrs.frozen
@@ -63,22 +39,6 @@ class LanePack:
     rejected: tuple[RejectedRow, ...]
     counts: Mapping[str, float]
     state: LaneState
-
-
-@attrs.frozen
-class LaneSettings:
-    """What all lanes of a stage have in common."""
-
-    preparer: Preparer
-    seed: int
-    lanes: int
-    look_ahead: int
-    block_rows: int
-
-    def __attrs_post_init__(self) -> None:
-        for key in ("lanes", "look_ahead", "block_rows"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} is {getattr(self, key)}, wanted at least 1")
 
 
 class Lane:
@@ -103,7 +63,7 @@ class Lane:
     ) -> None:
         self._number, self._readers, self._settings = number, readers, settings
         self._labels = {reader.label: index for index, reader in enumerate(readers)}
-        saved = state or _beginning(number, self._labels, settings)
+        saved = state or beginning(number, self._labels, settings)
         check_state(saved, number, list(self._labels), settings)
         sources = [saved["sources"][reader.label] for reader in readers]
         self._mixture = Mixture(
@@ -127,7 +87,7 @@ class Lane:
         self._pending: LookAhead[TokenizedSample] = LookAhead(
             settings.look_ahead, preparer.max_tokens, preparer.max_views
         )
-        self._saved: LaneState | None = saved
+        self._saved: LaneState | None = saved  # until the first pack is wanted
         self._packs = saved["packs"]
         self._rejected: list[RejectedRow] = []
         self._counts: Counter[str] = Counter()
@@ -284,43 +244,10 @@ class Lane:
     ) -> dict[SampleKey, TokenizedSample]:
         """The samples of rows that were accepted before; one that meanwhile became unreadable
         is rejected and gives its turn back."""
-        pieces = {}
+        pieces: dict[SampleKey, TokenizedSample] = {}
         for number, row in read_rows(reader, shard, numbers, self._settings.block_rows).items():
             made = self._prepare(reader, SampleKey(reader.label, shard.name, number), row)
             pieces |= {one.key: one for one in made}
             if not made:
                 self._mixture.give_back(self._labels[reader.label])
         return pieces
-
-
-def _beginning(number: int, labels: Iterable[str], settings: LaneSettings) -> LaneState:
-    return LaneState(
-        lane=number,
-        lanes=settings.lanes,
-        seed=settings.seed,
-        block_rows=settings.block_rows,
-        packs=0,
-        sources={label: SourceState(cursor=[], accepted=0, shards=None) for label in labels},
-        pending=[],
-    )
-
-
-def check_state(saved: LaneState, lane: int, labels: Sequence[str], settings: LaneSettings) -> None:
-    """A state goes on only with the sources and settings that it was made with.
-
-    Raises:
-        ValueError: it was made with others; the message names them.
-    """
-    wanted = _beginning(lane, labels, settings)
-    for key in ("lane", "lanes", "seed", "block_rows"):
-        had, have = saved[key], wanted[key]
-        if had != have:
-            raise ValueError(
-                f"the saved state of lane {lane} was made with {key} = {had}, now it is {have}; "
-                "a stage goes on only with the data settings it began with"
-            )
-    if set(saved["sources"]) != set(labels):
-        raise ValueError(
-            f"the saved state of lane {lane} was made with sources {sorted(saved['sources'])}, "
-            f"now there are {sorted(labels)}; a stage goes on only with the sources it began with"
-        )

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from mmcore.data.collate import blank_batch
-from mmcore.data.lanes import LanePack, LaneSettings, LaneState, RejectedRow, check_state
+from mmcore.data.lane_state import LaneSettings, LaneState, check_state
+from mmcore.data.lanes import LanePack, RejectedRow
 from mmcore.data.prepare import Preparer
 from mmcore.data.streams import LaneSet, stream
 from mmcore.interfaces import PackedBatch, SourceSpec
@@ -51,7 +52,8 @@ class PackLoader:
         rank, ranks: which share is wanted.
         workers: processes that read, decode and cut; 0 means a thread of this process. Lowered to
             a number that divides the rank's lanes.
-        state: of this rank's lanes, as ``state`` gave it; keys may be numbers or, from JSON, digits.
+        state: of this rank's lanes, as ``state`` gave it; from JSON, keys may be
+            digits in strings.
 
     Raises:
         ValueError: the numbers contradict each other, or the state belongs to other settings.

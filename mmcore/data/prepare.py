@@ -12,20 +12,17 @@ from typing import Literal
 import attrs
 import numpy as np
 
-from mmcore.data.fitting import Atom, Bounds, Picture, Words, shrink, split, truncate
-from mmcore.data.images import decode, image_size
+from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
+from mmcore.data.images import decode
+from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
-    ImagePart,
-    ImageRef,
-    ImageSlot,
     Part,
     Rejection,
     Sample,
     SampleKey,
     TextFormat,
     TextPart,
-    TextRun,
     TilePlan,
     TilerSpec,
     Tiles,
@@ -78,36 +75,23 @@ class Preparer:
             Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or
                 ``picture-too-large`` for a pack; ``nothing-to-learn``.
         """
-        items = self.text.render(sample.parts)
-        refs = [part.ref for part in sample.parts if isinstance(part, ImagePart)]
-        slots = [item.index for item in items if isinstance(item, ImageSlot)]
-        assert slots == list(range(len(refs))), f"{sample.key}: slots {slots}, {len(refs)} pictures"
-        sizes = [image_size(ref.read()) for ref in refs]
-        natural = [self.tiler.plan(width, height, self.view) for width, height in sizes]
+        rendered = Rendered.read(self.text.render(sample.parts), sample.parts)
+        natural, plans = self._plans(rendered)
+        atoms = rendered.atoms(plans, self.tokens_per_view)
         document = all(part.role == "document" for part in sample.parts)
-
-        bounds = Bounds(self.max_tokens, self.max_views)
-        plans, atoms = natural, self._atoms(items, refs, natural)
-        if self.fit == "shrink" and not bounds.fit(atoms):
-            words = sum(len(item.ids) for item in items if isinstance(item, TextRun))
-            budget = min(self.max_views, (self.max_tokens - words) // self.tokens_per_view)
-            plans = shrink(sizes, self.tiler, self.view, budget)
-            atoms = self._atoms(items, refs, plans)
-        whole = bounds.fit(atoms)
-        if whole:
+        truncated = False
+        if self._bounds.fit(atoms):
             pieces = [atoms]
         elif overflow == "split" and document:
-            plans = [self._alone(size, plan) for size, plan in zip(sizes, natural, strict=True)]
-            pieces = split(self._with_end(self._atoms(items, refs, plans)), bounds)
+            sized = zip(rendered.sizes, natural, strict=True)
+            plans = [self._alone(size, plan) for size, plan in sized]
+            atoms = rendered.atoms(plans, self.tokens_per_view)
+            pieces = split(join_end(atoms, self.text.end_id), self._bounds)
         else:
             self._check_truncation(natural, atoms, overflow)
-            pieces = [truncate(atoms, bounds)]
+            pieces, truncated = [truncate(atoms, self._bounds)], True
         return self._finish(
-            sample,
-            pieces,
-            document=document,
-            shrunk=plans != natural,
-            truncated=not whole and len(pieces) == 1,
+            sample, pieces, document=document, shrunk=plans != natural, truncated=truncated
         )
 
     def prompt(self, key: SampleKey, parts: Sequence[Part]) -> TokenizedSample:
@@ -116,23 +100,14 @@ class Preparer:
         Raises:
             Rejection: a picture's header cannot be read; ``too-long`` for a pack.
         """
-        items = self.text.prompt(parts)
-        refs = [part.ref for part in parts if isinstance(part, ImagePart)]
-        sizes = [image_size(ref.read()) for ref in refs]
-        plans = [self.tiler.plan(width, height, self.view) for width, height in sizes]
-        words = sum(len(item.ids) for item in items if isinstance(item, TextRun))
-        budget = min(self.max_views, (self.max_tokens - words) // self.tokens_per_view)
-        if sum(plan.views for plan in plans) > budget and self.fit == "shrink":
-            plans = list(shrink(sizes, self.tiler, self.view, budget))
-        atoms = self._atoms(items, refs, plans)
-        if not Bounds(self.max_tokens, self.max_views).fit(atoms):
-            tokens, views = sum(one.tokens for one in atoms), sum(one.views for one in atoms)
-            raise Rejection(
-                "too-long",
-                f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "
-                f"{self.max_views}",
-            )
-        return self._assemble(Sample(key, tuple(parts)), atoms, None)
+        rendered = Rendered.read(self.text.prompt(parts), parts)
+        _, plans = self._plans(rendered)
+        atoms = rendered.atoms(plans, self.tokens_per_view)
+        if not self._bounds.fit(atoms):
+            raise self._too_long(atoms)
+        unlearned = [Words(a.ids, learned=False) if isinstance(a, Words) else a for a in atoms]
+        document = all(part.role == "document" for part in parts)
+        return self._assemble(Sample(key, tuple(parts)), unlearned, None, document)
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
         """The views of each picture: decoded and cut as planned.
@@ -159,6 +134,20 @@ class Preparer:
             )
         return tiles
 
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds(self.max_tokens, self.max_views)
+
+    def _plans(self, rendered: Rendered) -> tuple[list[TilePlan], list[TilePlan]]:
+        """How the pictures would be cut alone, and how they are cut in one sample."""
+        sizes = rendered.sizes
+        natural = [self.tiler.plan(width, height, self.view) for width, height in sizes]
+        fits = self._bounds.fit(rendered.atoms(natural, self.tokens_per_view))
+        if fits or self.fit == "reject":
+            return natural, natural
+        budget = min(self.max_views, (self.max_tokens - rendered.words) // self.tokens_per_view)
+        return natural, shrink(natural, sizes, self.tiler, self.view, budget)
+
     def _alone(self, size: tuple[int, int], plan: TilePlan) -> TilePlan:
         """The plan of a picture that must fit a pack with at least one token of text."""
         budget = min(self.max_views, (self.max_tokens - 1) // self.tokens_per_view)
@@ -170,33 +159,6 @@ class Preparer:
             )
         return self.tiler.plan(*size, self.view, budget)
 
-    def _with_end(self, atoms: list[Atom]) -> list[Atom]:
-        """The same atoms with the document's end in one atom with the text before it, so that no
-        piece consists of the end alone."""
-        if len(atoms) < 2:
-            return atoms
-        *rest, text, end = atoms
-        words = isinstance(text, Words) and isinstance(end, Words)
-        if words and text.learned and end.learned and end.ids == (self.text.end_id,):
-            return [*rest, Words(text.ids + end.ids, learned=True)]
-        return atoms
-
-    def _atoms(
-        self,
-        items: Sequence[TextRun | ImageSlot],
-        refs: Sequence[ImageRef],
-        plans: Sequence[TilePlan],
-    ) -> list[Atom]:
-        """Words and pictures as rendered, each picture with the views of its plan."""
-        atoms: list[Atom] = []
-        for item in items:
-            if isinstance(item, TextRun):
-                atoms.append(Words(item.ids, item.learned))
-            else:
-                plan = plans[item.index]
-                atoms.append(Picture(refs[item.index], plan, plan.views * self.tokens_per_view))
-        return atoms
-
     def _check_truncation(
         self, plans: Sequence[TilePlan], atoms: Sequence[Atom], overflow: Overflow
     ) -> None:
@@ -205,12 +167,15 @@ class Preparer:
         if self.fit == "reject" and views > self.max_views:
             raise Rejection("too-many-views", f"{views} views, a pack holds {self.max_views}")
         if overflow == "reject":
-            tokens, views = sum(one.tokens for one in atoms), sum(one.views for one in atoms)
-            raise Rejection(
-                "too-long",
-                f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "
-                f"{self.max_views}",
-            )
+            raise self._too_long(atoms)
+
+    def _too_long(self, atoms: Sequence[Atom]) -> Rejection:
+        tokens, views = sum(atom.tokens for atom in atoms), sum(atom.views for atom in atoms)
+        return Rejection(
+            "too-long",
+            f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "
+            f"{self.max_views}",
+        )
 
     def _finish(
         self,
@@ -225,26 +190,25 @@ class Preparer:
         for number, piece in enumerate(pieces):
             last = number == len(pieces) - 1
             ends = int(last) if document else learned_turns(sample.parts)
-            one = self._assemble(sample, piece, None if truncated else ends)
-            if one.labels:
-                made.append(one)
-        if not made:
+            made.append(self._assemble(sample, piece, None if truncated else ends, document))
+        taught = [one for one in made if one.labels]
+        if not taught:
             raise Rejection("nothing-to-learn", "no learned token is left that something precedes")
-        dropped = len(pieces) - len(made)
         return [
             attrs.evolve(
                 one,
                 key=attrs.evolve(sample.key, piece=number) if len(pieces) > 1 else sample.key,
-                document=document,
                 shrunk=shrunk,
                 truncated=truncated,
-                pieces=len(made),
-                dropped=0 if number else dropped,
+                pieces=len(taught),
+                dropped=0 if number else len(made) - len(taught),
             )
-            for number, one in enumerate(made)
+            for number, one in enumerate(taught)
         ]
 
-    def _assemble(self, sample: Sample, atoms: Sequence[Atom], ends: int | None) -> TokenizedSample:
+    def _assemble(
+        self, sample: Sample, atoms: Sequence[Atom], ends: int | None, document: bool
+    ) -> TokenizedSample:
         """Ids and loss mask in one pass, placeholders for every picture."""
         ids: list[int] = []
         learned: list[bool] = []
@@ -263,7 +227,7 @@ class Preparer:
             learned_T=np.array(learned, dtype=np.bool_),
             pictures=tuple(pictures),
             ends=ends,
-            document=True,
+            document=document,
             group=sample.group,
         )
 

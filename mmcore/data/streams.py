@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torchdata.nodes import BaseNode, Prefetcher
 
 from mmcore.data.faults import DataFault, EmptySource
-from mmcore.data.lanes import Lane, LanePack, LaneSettings, LaneState, RejectedRow
+from mmcore.data.lane_state import LaneSettings, LaneState
+from mmcore.data.lanes import Lane, LanePack, RejectedRow
 from mmcore.data.reader import SourceReader
-from mmcore.interfaces import PackedBatch, SourceSpec
+from mmcore.interfaces import PackedBatch, Segment, SourceSpec
 
 
 @attrs.frozen
@@ -124,7 +127,7 @@ class _Worker(IterableDataset["_Parcel | Exception"]):
         mine = self._lanes.lanes[info.id :: info.num_workers]
         for item in LaneRounds(attrs.evolve(self._lanes, lanes=mine)):
             if isinstance(item, LanePack):
-                yield _Parcel.pack(item)
+                yield _Parcel.of(item)
             else:
                 # A cause does not survive the way to another process; its text does.
                 item.add_note("".join(traceback.format_exception(item)))
@@ -136,24 +139,27 @@ class _Parcel:
     """A pack with arrays for tensors. Tensors would travel through /dev/shm, which containers
     often keep too small for pictures; arrays go through the pipe."""
 
-    fields: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[np.generic]]
+    host: tuple[tuple[int, ...], tuple[Segment, ...], int]
     rejected: tuple[RejectedRow, ...]
     counts: Mapping[str, float]
     state: LaneState
 
     @classmethod
-    def pack(cls, pack: LanePack) -> _Parcel:
-        values = {one.name: getattr(pack.batch, one.name) for one in attrs.fields(PackedBatch)}
-        arrays = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in values.items()}
-        return cls(arrays, pack.rejected, pack.counts, pack.state)
+    def of(cls, pack: LanePack) -> _Parcel:
+        batch = pack.batch
+        values = {one.name: getattr(batch, one.name) for one in attrs.fields(PackedBatch)}
+        arrays = {k: v.numpy() for k, v in values.items() if isinstance(v, torch.Tensor)}
+        host = batch.lengths, batch.segments, batch.lane
+        return cls(arrays, host, pack.rejected, pack.counts, pack.state)
 
     def unpack(self) -> LanePack:
-        tensors = {
-            name: torch.from_numpy(value) if hasattr(value, "dtype") else value
-            for name, value in self.fields.items()
-        }
-        return LanePack(PackedBatch(**tensors), self.rejected, self.counts, self.state)
+        lengths, segments, lane = self.host
+        tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        batch = PackedBatch(lengths=lengths, segments=segments, lane=lane, **tensors)
+        return LanePack(batch, self.rejected, self.counts, self.state)
 
 
-def _unchanged(item: _Parcel | Exception) -> _Parcel | Exception:
+def _unchanged(item: Any) -> Any:
+    """Keeps torch from turning arrays into tensors inside the worker."""
     return item

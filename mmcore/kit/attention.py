@@ -84,7 +84,7 @@ def attend(
         [
             _attend_one(q_LHM, k_LGM, v_LGM, window, scale)
             for q_LHM, k_LGM, v_LGM in zip(
-                q_THM.split(lengths), k_TGM.split(lengths), v_TGM.split(lengths), strict=True
+                *(torch.split(x, lengths) for x in (q_THM, k_TGM, v_TGM)), strict=True
             )
         ]
     )

@@ -161,7 +161,8 @@ class _Files:
         return frozenset(self._owner)
 
     def read(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._owner[name].get_tensor(name)
+        file = self._owner[name]
+        tensor: torch.Tensor = file.get_tensor(name)  # type: ignore[no-untyped-call]  # safetensors
         return tensor
 
 

@@ -104,7 +104,7 @@ def pad_left(x_TE: torch.Tensor, lengths: tuple[int, ...]) -> tuple[torch.Tensor
     longest = max(lengths)
     x_BTE = x_TE.new_zeros(len(lengths), longest, x_TE.shape[1])
     mask_BT = torch.zeros(len(lengths), longest, dtype=torch.bool, device=x_TE.device)
-    for row, x_LE in enumerate(x_TE.split(list(lengths))):
+    for row, x_LE in enumerate(torch.split(x_TE, list(lengths))):
         x_BTE[row, longest - x_LE.shape[0] :] = x_LE
         mask_BT[row, longest - x_LE.shape[0] :] = True
     return x_BTE, mask_BT

@@ -63,9 +63,10 @@ def read_pictures(entry: Mapping[str, object], root: str) -> list[ImageRef]:
     paths = named if isinstance(named, list) else [] if named is None else [named]
     pictures = []
     for path in paths:
-        if not isinstance(path, str) or not path or "\0" in path:
+        checked = check_text("image", path)
+        if not checked or "\0" in checked:
             raise Rejection("malformed-row", f"image is {named!r}, wanted names of files")
-        pictures.append(ImageRef(path=path, root=root))
+        pictures.append(ImageRef(path=checked, root=root))
     return pictures
 
 

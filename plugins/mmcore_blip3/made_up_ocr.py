@@ -22,6 +22,8 @@ NAME: Final = "blip3-ocr"
 
 ROW_GROUP: Final = 256
 
+TEXT_COLUMNS: Final = ("uid", "url", "captions", "metadata")
+
 
 def make_up_ocr(
     folder: Path, content: SyntheticContent, *, bytes_column: str = "image_bytes"
@@ -31,15 +33,9 @@ def make_up_ocr(
     Raises:
         ValueError: ``folder`` holds anything else, or a topic is not known.
     """
-    schema = pa.schema(
-        [
-            pa.field("uid", pa.string()),
-            pa.field("url", pa.string()),
-            pa.field("captions", pa.string()),
-            pa.field("metadata", pa.string()),
-            pa.field(bytes_column, pa.binary()),
-        ]
-    )
+    columns: dict[str, pa.DataType] = dict.fromkeys(TEXT_COLUMNS, pa.string())
+    columns[bytes_column] = pa.binary()
+    schema = pa.schema(columns)
 
     def write(scratch: Path) -> None:
         for number, rows in enumerate(shard_ranges(content.rows)):

@@ -36,7 +36,8 @@ class Phi3(nn.Module):
         if head_bias:
             nn.init.zeros_(self.lm_head.bias)
         if recompute:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            options = {"use_reentrant": False}
+            self.model.gradient_checkpointing_enable(options)  # type: ignore[no-untyped-call]  # HF
 
     @property
     def head(self) -> Head:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, Phi3Model
 
 
 @torch.no_grad()
 def continue_prompts(
-    model: nn.Module,
+    model: Phi3Model,
     head: nn.Module,
     x_BTE: torch.Tensor,
     mask_BT: torch.Tensor,

@@ -39,7 +39,7 @@ class Head(nn.Linear):
                     self._nll, h, targets, use_reentrant=False, preserve_rng_state=False
                 )
                 for h, targets in zip(
-                    h_LE.split(self.rows), targets_L.split(self.rows), strict=True
+                    torch.split(h_LE, self.rows), torch.split(targets_L, self.rows), strict=True
                 )
             ]
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILE = "tokenizer.json"
 OWN_TOKENIZER = Path(__file__).parent / "tokenizer" / TOKENIZER_FILE
-OWN_VOCABULARY = 832
+OWN_VOCABULARY = 768
 """Rows of a model over ``OWN_TOKENIZER``: its ids and the picture's, rounded up to a multiple
 of 64."""
 
@@ -182,8 +182,8 @@ class Phi3Spec(LLMSpec):
             bos_token_id=None,
             eos_token_id=None,
             pad_token_id=None,  # a padding row of the embedding would get no gradient
-            attn_implementation=transformers_attention(attention),
         )
+        config._attn_implementation = transformers_attention(attention)
         return Phi3(
             config,
             head_rows=self.head_rows,

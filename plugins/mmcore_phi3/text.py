@@ -79,7 +79,6 @@ class PhiTextFormat:
             tokenizer = Tokenizer.from_str(json.dumps(content | {"added_tokens": tokens}))
         except Exception as error:  # the library raises bare exceptions
             raise WeightsError(f"{str(path)!r} is no tokenizer: {error}") from error
-        tokenizer.encode_special_tokens = True
         tags = {token["content"]: Tag(token["id"], token["rstrip"]) for token in added}
         missing = [one for one in (END, TURN_END, *TAGS.values()) if one not in tags]
         if missing:
@@ -92,6 +91,13 @@ class PhiTextFormat:
                 f"vocabulary has {rows} rows"
             )
         return cls(tokenizer, tags, image_id, system_prompt)
+
+    def __attrs_post_init__(self) -> None:
+        self.tokenizer.encode_special_tokens = True  # as plain text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A pickled tokenizer forgets what __attrs_post_init__ told it.
+        return type(self), (self.tokenizer, self.tags, self.image_id, self.system_prompt)
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -137,17 +143,15 @@ class PhiTextFormat:
         self, parts: Sequence[Part], *, open_end: bool
     ) -> Iterator[TextRun | ImageSlot]:
         """Turn after turn. With ``open_end`` the assistant is left to speak."""
-        roles = [part.role for part in parts]
-        if self.system_prompt and "system" not in roles:
+        if self.system_prompt and all(part.role != "system" for part in parts):
             yield from self._turn("system", [TextPart(self.system_prompt, "system")], closed=True)
-        spoken = zip(roles, numbered(parts), strict=True)
-        for role, turn in itertools.groupby(spoken, key=lambda one: one[0]):
-            words = [piece for _, piece in turn]
-            roles = roles[len(words) :]
-            last = not roles and role == "assistant"
-            yield from self._turn(role, words, closed=not (open_end and last))
-        if open_end and (not parts or parts[-1].role != "assistant"):
-            yield from self._turn("assistant", [], closed=False)
+        roles = (part.role for part in parts)
+        spoken = itertools.groupby(zip(roles, numbered(parts), strict=True), key=lambda one: one[0])
+        turns = [(role, [word for _, word in words]) for role, words in spoken]
+        if open_end and (not turns or turns[-1][0] != "assistant"):
+            turns.append(("assistant", []))
+        for number, (role, words) in enumerate(turns, start=1):
+            yield from self._turn(role, words, closed=not open_end or number < len(turns))
 
     def _turn(
         self, role: Role, words: Sequence[TextPart | ImageSlot], *, closed: bool
@@ -179,9 +183,12 @@ class PhiTextFormat:
         start = len(text) - len(text.lstrip()) if swallowed else 0
         encoding = self.tokenizer.encode(text[start:], add_special_tokens=False)
         ends = list(itertools.accumulate(len(part.text) for part in texts))
-        for token, (_, stop) in zip(encoding.ids, encoding.offsets, strict=True):
-            owner = bisect.bisect_left(ends, max(start + stop, 1))
-            yield TextRun((token,), learned=is_learned(texts[owner]))
+        learned = [
+            is_learned(texts[bisect.bisect_left(ends, max(start + stop, 1))])
+            for _, stop in encoding.offsets
+        ]
+        for flag, run in itertools.groupby(zip(encoding.ids, learned, strict=True), lambda x: x[1]):
+            yield TextRun(tuple(token for token, _ in run), flag)
 
 
 def is_document(parts: Sequence[Part]) -> bool:
@@ -209,15 +216,15 @@ def numbered(parts: Sequence[Part]) -> list[TextPart | ImageSlot]:
 
 def merged(pieces: Iterable[TextRun | ImageSlot]) -> list[TextRun | ImageSlot]:
     """Neighbouring runs that are learned alike as one run."""
+
+    def learned(piece: TextRun | ImageSlot) -> bool | None:
+        return piece.learned if isinstance(piece, TextRun) else None
+
     result: list[TextRun | ImageSlot] = []
-    for piece in pieces:
-        last = result[-1] if result else None
-        if (
-            isinstance(piece, TextRun)
-            and isinstance(last, TextRun)
-            and last.learned is piece.learned
-        ):
-            result[-1] = TextRun(last.ids + piece.ids, piece.learned)
+    for flag, group in itertools.groupby(pieces, key=learned):
+        if flag is None:
+            result.extend(group)
         else:
-            result.append(piece)
+            runs = (piece.ids for piece in group if isinstance(piece, TextRun))
+            result.append(TextRun(tuple(itertools.chain.from_iterable(runs)), flag))
     return result

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class MLP(nn.Sequential):
+class MLP(nn.Module):
     """Linear, GELU, linear (Liu et al. 2023, "Improved Baselines with Visual Instruction Tuning").
 
     Patches that do not show the picture become tokens too: their number is fixed by the view.
@@ -20,9 +20,12 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, dim_in: int, dim_out: int) -> None:
-        super().__init__(nn.Linear(dim_in, dim_out), nn.GELU(), nn.Linear(dim_out, dim_out))
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(dim_in, dim_out), nn.GELU(), nn.Linear(dim_out, dim_out)
+        )
 
     def forward(self, features_NPD: torch.Tensor, patch_mask_NP: torch.Tensor) -> torch.Tensor:
         """``features_NPD, patch_mask_NP -> tokens_NPE``."""
-        tokens_NPE: torch.Tensor = super().forward(features_NPD)
+        tokens_NPE: torch.Tensor = self.layers(features_NPD)
         return tokens_NPE

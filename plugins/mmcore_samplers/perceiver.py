@@ -115,7 +115,8 @@ class PerceiverAttention(nn.Module):
         return update_NQD
 
     def _heads(self, x_NIX: torch.Tensor) -> torch.Tensor:
-        return x_NIX.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        views, tokens, _ = x_NIX.shape
+        return x_NIX.view(views, tokens, self.heads, -1).transpose(1, 2)
 
 
 def feed_forward(dim: int, mult: int) -> nn.Sequential:

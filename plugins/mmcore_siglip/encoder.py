@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from timm.layers import Attention as TimmAttention
+from timm.layers.attention import Attention as TimmAttention
 from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -58,8 +58,9 @@ class Siglip(nn.Module):
             attn_layer=KernelAttention,
         )
         self.trunk.attn_pool.requires_grad_(False)
-        for block in self.trunk.blocks:
-            block.attn.kernel = attention
+        for module in self.trunk.modules():
+            if isinstance(module, KernelAttention):
+                module.kernel = attention
         if positions == "sincos":
             table_PD = build_sincos2d_pos_embed(self.trunk.patch_embed.grid_size, width)
             del self.trunk.pos_embed
@@ -74,7 +75,7 @@ class Siglip(nn.Module):
         return features_NPD
 
 
-class KernelAttention(TimmAttention):  # type: ignore[misc]  # timm ships no types
+class KernelAttention(TimmAttention):
     """timm's self-attention, computed by the chosen kernel."""
 
     kernel: Attention = "sdpa"
@@ -86,7 +87,8 @@ class KernelAttention(TimmAttention):  # type: ignore[misc]  # timm ships no typ
         is_causal: bool = False,
     ) -> torch.Tensor:
         """``x_NPD -> x_NPD``; the encoder asks for no mask."""
-        assert attn_mask is None and not is_causal
+        assert attn_mask is None
+        assert not is_causal
         qkv_NP3AM = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         q_NAPM, k_NAPM, v_NAPM = qkv_NP3AM.permute(2, 0, 3, 1, 4)
         out_NAPM = scaled_attention(q_NAPM, k_NAPM, v_NAPM, kernel=self.kernel)

@@ -17,13 +17,12 @@ Plan = dict[str, object]
 Launch = Callable[[list[Plan], int], list[dict[str, object]]]
 
 
-@pytest.fixture
-def launch(tmp_path: Path) -> Launch:
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """Run the plans one after another on so many processes; what rank 0 saw of each."""
 
     def start(plans: list[Plan], processes: int) -> list[dict[str, object]]:
-        folder = tmp_path / f"launch-{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
+        folder = tmp_path_factory.mktemp("launch")
         (folder / "plans.json").write_text(json.dumps(plans))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

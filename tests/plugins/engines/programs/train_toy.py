@@ -36,7 +36,7 @@ class Toy(nn.Module):
 
     def hidden(self, batch: PackedBatch) -> torch.Tensor:
         x_TE = self.frozen(self.embedding(batch.input_ids_T))
-        return self.norm(x_TE + torch.tanh(self.layer(x_TE)) * self.scale)
+        return self.norm(x_TE + torch.tanh(self.layer(x_TE)) * self.scale.to(x_TE.dtype))
 
     def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(self.head(h_LE).float(), targets_L, reduction="none")
@@ -104,12 +104,12 @@ def written(states: Iterator[ParameterState], rank: int, path: Path) -> None:
         torch.save(kept, path)
 
 
-def train(plan: dict[str, object], world: World, folder: Path) -> dict[str, object]:
+def train(plan: dict[str, object], world: World) -> dict[str, object]:
     """Steps ``first`` (included) to ``last`` (excluded) of the plan; per step loss and norm."""
     objective = NextToken()
     engine, model = build(plan, world, objective)
     if "restore" in plan:
-        kept = torch.load(folder / str(plan["restore"]), weights_only=True)
+        kept = torch.load(str(plan["restore"]), weights_only=True)
         engine.restore(ParameterState(*one) for one in kept)
     losses, norms = [], []
     for number in range(int(str(plan["first"])), int(str(plan["last"]))):
@@ -125,7 +125,7 @@ def train(plan: dict[str, object], world: World, folder: Path) -> dict[str, obje
             distributed.all_reduce(total)
         losses.append(float(total) / divisor)
     if "save" in plan:
-        written(engine.parameter_states(), world.rank, folder / str(plan["save"]))
+        written(engine.parameter_states(), world.rank, Path(str(plan["save"])))
     weights = {one.name: one.weight.tolist() for one in engine.parameter_states()}
     return {"losses": losses, "norms": norms, "weights": weights, "scale": model.scale.item()}
 
@@ -136,7 +136,7 @@ def main(folder: Path) -> None:
     if world.size > 1:
         distributed.init_process_group("gloo")
     plans = json.loads((folder / "plans.json").read_text())
-    outcome = [train(plan, world, folder) for plan in plans]
+    outcome = [train(plan, world) for plan in plans]
     if world.is_main:
         (folder / "outcome.json").write_text(json.dumps(outcome))
     if distributed.is_initialized():

@@ -1,0 +1,144 @@
+"""From a checked recipe to things that run: the one file that sees every kind of component."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import torch
+
+from mmcore.data.lanes import LaneState
+from mmcore.data.loader import PackLoader
+from mmcore.data.prepare import Preparer
+from mmcore.interfaces import Engine, LoadReport, Objective, TextFormat, World
+from mmcore.kit.attention import choose_attention
+from mmcore.model.trainable import parameter_groups, set_trainable
+from mmcore.model.vlm import VisionLanguageModel
+from mmcore.recipe import ModelTable, Recipe, Stage, labels
+from mmcore.training.checkpoint import load_weights
+from mmcore.training.step_module import TrainingStep
+
+
+def seed_of(seed: int, *names: str) -> int:
+    """A seed for one purpose of a run: stable, and unrelated to those of other purposes."""
+    text = "/".join([str(seed), *names])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+
+
+def build_model(
+    recipe: Recipe, device: torch.device
+) -> tuple[VisionLanguageModel, dict[str, LoadReport | None]]:
+    """The model with its initial weights: pretrained where the recipe names some, else random.
+
+    Every part is seeded by itself, so that swapping one leaves the others as they were.
+
+    Returns:
+        the model, and for each part what its weights were filled with (None: random).
+
+    Raises:
+        WeightsError: weights are missing or do not fit.
+        ValueError: the attention kernel cannot run on this device.
+    """
+    model = _empty_model(recipe, device)
+    reports: dict[str, LoadReport | None] = {
+        "encoder": recipe.model.encoder.load(model.encoder),
+        "token_sampler": None,
+        "llm": recipe.model.llm.load(model.llm),
+    }
+    return model, reports
+
+
+def model_of_checkpoint(
+    recipe: Recipe, checkpoint: Path, device: torch.device
+) -> VisionLanguageModel:
+    """The model as a checkpoint has it.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of another model.
+    """
+    model = _empty_model(recipe, device)
+    load_weights(checkpoint, model)
+    return model
+
+
+def _empty_model(recipe: Recipe, device: torch.device) -> VisionLanguageModel:
+    table = recipe.model
+    attention = choose_attention(table.attention, str(device))
+    with device:
+        torch.manual_seed(seed_of(recipe.seed, "encoder"))
+        encoder = table.encoder.build(attention=attention)
+        torch.manual_seed(seed_of(recipe.seed, "token_sampler"))
+        token_sampler = table.token_sampler.build(
+            dim_in=table.encoder.feature_width,
+            dim_out=table.llm.embedding_width,
+            attention=attention,
+        )
+        torch.manual_seed(seed_of(recipe.seed, "llm"))
+        llm = table.llm.build(attention=attention)
+    return VisionLanguageModel(encoder, token_sampler, llm)
+
+
+def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
+    """How this stage turns samples into ids and views."""
+    view = model.encoder.view
+    return Preparer(
+        text=text,
+        tiler=stage.tiler,
+        view=view,
+        tokens_per_view=model.token_sampler.tokens_per_view(view.patches),
+        max_tokens=stage.batch.max_tokens,
+        max_views=stage.batch.max_views,
+        fit=stage.fit,
+    )
+
+
+def pack_loader(
+    recipe: Recipe,
+    stage: Stage,
+    prepared: Preparer,
+    world: World,
+    state: Mapping[int, LaneState] | None = None,
+) -> PackLoader:
+    """This rank's share of the stage's data, from its beginning or from a saved state."""
+    return PackLoader(
+        sources=labels(stage),
+        preparer=prepared,
+        seed=seed_of(recipe.seed, "data", stage.name),
+        lanes=recipe.data.lanes,
+        packs_per_step=stage.batch.packs_per_step,
+        look_ahead=recipe.data.look_ahead,
+        block_rows=recipe.data.block_rows,
+        rank=world.rank,
+        ranks=world.size,
+        workers=recipe.data.workers,
+        state=state,
+    )
+
+
+@attrs.frozen(eq=False)
+class Learning:
+    """What a stage needs to take steps.
+
+    Attributes:
+        engine: around the model.
+        objectives: in the recipe's order.
+    """
+
+    engine: Engine
+    objectives: Sequence[Objective]
+
+
+def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
+    """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
+    rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
+    set_trainable(model, [part for part, _ in rates])
+    objectives = [spec.build() for spec in stage.objectives]
+    engine = recipe.engine.build(
+        module=TrainingStep(model, objectives, [spec.weight for spec in stage.objectives]),
+        groups=parameter_groups(model, rates, stage.optimizer.weight_decay),
+        optimizer=stage.optimizer,
+        world=world,
+    )
+    return Learning(engine, objectives)

@@ -1,0 +1,95 @@
+"""What a component's or a recipe table's keys mean, as text."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+
+import attrs
+
+from mmcore.cli.layout import definitions, heading
+from mmcore.recipe.schema import (
+    BatchTable,
+    CheckpointTable,
+    DataTable,
+    ModelTable,
+    Recipe,
+    Stage,
+    TrainablePart,
+)
+from mmcore.recipe.wording import short
+from mmcore_registry import Component, VariantPreset
+
+_TABLES: dict[str, type[attrs.AttrsInstance]] = {
+    "the recipe": Recipe,
+    "[model]": ModelTable,
+    "[data]": DataTable,
+    "[[stages]]": Stage,
+    "an element of train in [[stages]]": TrainablePart,
+    "batch of [[stages]]": BatchTable,
+    "[checkpoints]": CheckpointTable,
+}
+
+
+def describe_component(component: Component) -> str:
+    """Kind, name, owner, docstring, keys and variants of a component."""
+    spec = component.spec
+    title = f"{heading(f'{component.kind} {component.name}')} (of {component.distribution})"
+    blocks = [title, inspect.getdoc(spec) or ""]
+    rows = list(_keys(spec))
+    if rows:
+        blocks.append(f"{heading('keys')}\n{definitions(rows)}")
+    variants = list(_variants(spec))
+    if variants:
+        blocks.append(f"{heading('variants')}\n{definitions(variants)}")
+    return "\n\n".join(blocks)
+
+
+def describe_schema() -> str:
+    """Every table of a recipe that is mmcore's own, with its keys."""
+    blocks = [
+        f"{heading(title)}: {inspect.getdoc(table)}\n{definitions(list(_keys(table)))}"
+        for title, table in _TABLES.items()
+    ]
+    return "\n\n".join(blocks)
+
+
+def _keys(cls: type[attrs.AttrsInstance]) -> Iterator[tuple[str, str]]:
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        unit = field.metadata.get("unit")
+        meaning = str(field.metadata.get("doc", ""))
+        term = f"{field.name}: {short(field.type)}{_default(field)}"
+        yield term, f"{meaning} ({unit})" if unit else meaning
+
+
+def _default(field: attrs.Attribute[object]) -> str:
+    """The default as it would be written; nothing where the key must be given."""
+    default = field.default
+    if default is attrs.NOTHING:
+        return ""
+    if default is None:
+        return " = none"
+    factory = getattr(default, "factory", None)
+    if isinstance(factory, VariantPreset):
+        return " = of the variant"
+    if factory is not None:
+        return " = {}"
+    return f" = {_literal(default)}"
+
+
+def _literal(value: object) -> str:
+    return repr(value) if isinstance(value, float) else json.dumps(value, default=str)
+
+
+def _variants(cls: type[attrs.AttrsInstance]) -> Iterator[tuple[str, str]]:
+    """Name of each variant, and the keys that it presets."""
+    presets: dict[str, list[str]] = {}
+    for field in attrs.fields(cls):
+        factory = getattr(field.default, "factory", None)
+        if isinstance(factory, VariantPreset):
+            for name, preset in factory.presets.items():
+                value = getattr(preset, factory.attribute)
+                presets.setdefault(name, []).append(f"{field.name} = {_literal(value)}")
+    for name, values in presets.items():
+        yield name, ", ".join(values)

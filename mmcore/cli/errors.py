@@ -1,0 +1,67 @@
+"""Errors that have a name become one message and an exit code; the others are bugs, and show."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mmcore.recipe import Fault, RecipeError
+
+TRACEBACK_VARIABLE = "MMCORE_TRACEBACK"
+"""Set to anything, every error comes with its traceback."""
+
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
+
+def exit_code(error: BaseException) -> int | None:
+    """Print the error's message to stderr; None if it is nothing that a user could have caused.
+
+    A user can have caused what mmcore or a plugin of ours has an error class for, what derives
+    from such a class, and what the operating system says about a file.
+    """
+    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+        return None
+    if isinstance(error, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError) or os.environ.get(TRACEBACK_VARIABLE):
+        return None
+    if "mmcore.recipe" in sys.modules:
+        from mmcore.recipe import RecipeError
+
+        if isinstance(error, RecipeError):
+            print_faults(error)
+            return 1
+    if isinstance(error, OSError) or _has_our_name(error):
+        click.echo(f"{click.style('error:', fg='red')} {_sentence(error)}", err=True)
+        return 1
+    return None
+
+
+def print_faults(error: RecipeError) -> None:
+    """One line per fault, and a count, to stderr; coloured on a terminal."""
+    for fault in error.faults:
+        click.echo(_coloured(fault), err=True)
+    click.echo(click.style(error.count, bold=True), err=True)
+
+
+def _coloured(fault: Fault) -> str:
+    key = f"{click.style(fault.key, fg='cyan')}: " if fault.key else ""
+    hint = f"; {click.style(fault.hint, fg='green')}" if fault.hint else ""
+    return f"{click.style(fault.place, bold=True)}: {key}{fault.message}{hint}"
+
+
+def _has_our_name(error: BaseException) -> bool:
+    packages = {cls.__module__.partition(".")[0] for cls in type(error).__mro__}
+    return any(package == "mmcore" or package.startswith("mmcore_") for package in packages)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,34 @@
+"""Text for a terminal: columns that line up."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+import click
+
+WIDEST = 120
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
+    """Rows of the same length as lines, every column as wide as its widest word."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def definitions(rows: Sequence[tuple[str, str]]) -> str:
+    """Terms and what they mean, the meanings wrapped to the terminal."""
+    width = min(shutil.get_terminal_size((WIDEST, 0)).columns, WIDEST)
+    formatter = click.HelpFormatter(width=width)
+    with formatter.indentation():
+        formatter.write_dl(list(rows), col_max=46)
+    return formatter.getvalue().rstrip("\n")
+
+
+def heading(text: str) -> str:
+    """A heading; bold on a terminal."""
+    return click.style(text, bold=True)

@@ -1,0 +1,61 @@
+"""The command `mmcore`: which verbs there are, without importing any before it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from mmcore import __version__
+from mmcore.cli.errors import exit_code
+from mmcore_registry import nearest
+
+VERBS = {
+    "run": "Train what a recipe describes, stage by stage.",
+    "generate": "Ask a trained run about a picture.",
+    "check": "Find what is wrong with a recipe before anything is loaded.",
+    "list": "List the components that the installed plugins provide.",
+    "show": "Show the keys of a component, or a recipe with every default filled in.",
+    "plugins": "List the plugins, also those that could not be loaded, and why.",
+    "bench": "Measure what a recipe reaches on this machine.",
+}
+"""Verb to the first line of its help. The verb `x` is the object `command` of mmcore.cli.x."""
+
+
+class Verbs(click.Group):
+    """A group whose verbs are imported when they are called, and whose errors are messages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            close = nearest(cmd_name, VERBS)
+            hint = f" Did you mean {close!r}?" if close else ""
+            ctx.fail(f"No such verb {cmd_name!r}.{hint}")
+        command = importlib.import_module(f"mmcore.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt) as error:
+            code = exit_code(error)
+            if code is None:
+                raise
+            raise click.exceptions.Exit(code) from error
+
+
+@click.command(
+    cls=Verbs,
+    subcommand_metavar="VERB ...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="mmcore")
+def main() -> None:
+    """Train vision-language models that are composed, part by part, in a TOML recipe."""

@@ -1,0 +1,168 @@
+"""What the first samples of a stage look like, and whether anything about them is wrong.
+
+Letters: T tokens of a sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+import attrs
+import numpy as np
+
+from mmcore.data.lane_state import LaneSettings
+from mmcore.data.lanes import Lane
+from mmcore.data.prepare import Preparer
+from mmcore.data.reader import SourceReader
+from mmcore.data.tokenized import TokenizedSample
+from mmcore.interfaces import SourceSpec
+
+
+@attrs.frozen
+class Spread:
+    """Least, middle and greatest of some numbers."""
+
+    least: float
+    middle: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(min(values), median(values), max(values)) if values else cls(0, 0, 0)
+
+    def __str__(self) -> str:
+        return f"{self.least:g} / {self.middle:g} / {self.most:g}"
+
+
+@attrs.frozen
+class Audit:
+    """Findings over the first packs of a few lanes.
+
+    Attributes:
+        samples, packs: how many were looked at; a split document counts once for every piece.
+        tokens, views: of a sample: least, middle, most.
+        token_fill, view_fill: how full the packs are, 0 to 1: least, middle, most.
+        learned_share: learned tokens of all tokens.
+        sources: samples of each source.
+        counts: what happened to rows: ``drawn/LABEL``, ``shrunk``, ``split``, ``truncated``,
+            ``rejected`` and so on.
+        faults: what must not be, each with the sample's key.
+    """
+
+    samples: int
+    packs: int
+    tokens: Spread
+    views: Spread
+    token_fill: Spread
+    view_fill: Spread
+    learned_share: float
+    sources: dict[str, int]
+    counts: dict[str, float]
+    faults: tuple[str, ...]
+
+    def violations(self) -> list[str]:
+        """What must not be; empty for sound data."""
+        return list(self.faults)
+
+    def lines(self) -> list[str]:
+        """The findings in words, for printing."""
+        sources = ", ".join(f"{label} {count}" for label, count in self.sources.items())
+        events = ", ".join(f"{name} {count:g}" for name, count in sorted(self.counts.items()))
+        return [
+            f"{self.samples} samples in {self.packs} packs: {sources}",
+            f"learned tokens: {self.learned_share:.1%}",
+            f"tokens of a sample (least / median / most): {self.tokens}",
+            f"views of a sample (least / median / most): {self.views}",
+            f"fill of a pack, tokens: {_percent(self.token_fill)}",
+            f"fill of a pack, views: {_percent(self.view_fill)}",
+            f"rows: {events}",
+            *(f"FAULT {fault}" for fault in self.faults),
+        ]
+
+    def to_json(self) -> str:
+        return json.dumps(attrs.asdict(self), sort_keys=True)
+
+
+def audit(
+    sources: Sequence[tuple[str, SourceSpec]],
+    preparer: Preparer,
+    *,
+    seed: int,
+    lanes: int,
+    look_ahead: int,
+    block_rows: int,
+    samples: int = 200,
+) -> Audit:
+    """Plan the first packs of the first lanes, as training will, without decoding a picture.
+
+    Args:
+        sources: label and spec of every source.
+        preparer, seed, lanes, look_ahead, block_rows: as the loader gets them.
+        samples: how many samples to look at, at least.
+
+    Raises:
+        EmptySource, DataFault: as the loader would.
+    """
+    readers = [SourceReader(label, spec) for label, spec in sources]
+    settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows)
+    opened = [Lane(number, readers, settings) for number in range(min(lanes, 4))]
+    packs: list[list[TokenizedSample]] = []
+    while sum(map(len, packs)) < samples:
+        packs.append(opened[len(packs) % len(opened)].plan())
+    counts: Counter[str] = Counter()
+    for lane in opened:
+        counts.update({name: int(count) for name, count in lane.report()[1].items()})
+    return summarise(packs, preparer, counts)
+
+
+def summarise(
+    packs: Sequence[Sequence[TokenizedSample]], preparer: Preparer, counts: Counter[str]
+) -> Audit:
+    """The findings over planned packs."""
+    samples = [sample for pack in packs for sample in pack]
+    tokens = sum(sample.tokens for sample in samples)
+    return Audit(
+        samples=len(samples),
+        packs=len(packs),
+        tokens=Spread.of([sample.tokens for sample in samples]),
+        views=Spread.of([sample.views for sample in samples]),
+        token_fill=_fill([[one.tokens for one in pack] for pack in packs], preparer.max_tokens),
+        view_fill=_fill([[one.views for one in pack] for pack in packs], preparer.max_views),
+        learned_share=sum(sample.labels for sample in samples) / max(tokens, 1),
+        sources=dict(Counter(sample.key.source for sample in samples)),
+        counts={name: float(count) for name, count in counts.items()},
+        faults=tuple(fault for sample in samples for fault in faults(sample, preparer)),
+    )
+
+
+def faults(sample: TokenizedSample, preparer: Preparer) -> list[str]:
+    """What is wrong with a sample, counted from its ids alone."""
+    text, ids_T = preparer.text, sample.input_ids_T
+    found = []
+    if not sample.labels:
+        found.append("nothing to learn")
+    end = text.end_id if sample.document else text.turn_end_id
+    ends = int(np.count_nonzero(sample.learned_T & (ids_T == end)))
+    if sample.ends is not None and ends != sample.ends:
+        kind = "document ends" if sample.document else "turn ends"
+        found.append(f"{ends} learned {kind} (id {end}), wanted {sample.ends}")
+    places = int(np.count_nonzero(ids_T == text.image_id))
+    if places != sample.views * preparer.tokens_per_view:
+        found.append(
+            f"{places} image positions, wanted {sample.views} views of {preparer.tokens_per_view}"
+        )
+    wrong = ids_T[(ids_T < 0) | (ids_T >= text.vocabulary_size)]
+    if len(wrong):
+        found.append(f"id {int(wrong[0])} is outside the vocabulary of {text.vocabulary_size}")
+    return [f"{sample.key}: {fault}" for fault in found]
+
+
+def _fill(packs: Sequence[Sequence[int]], capacity: int) -> Spread:
+    return Spread.of([sum(pack) / capacity for pack in packs])
+
+
+def _percent(spread: Spread) -> str:
+    return f"{spread.least:.0%} / {spread.middle:.0%} / {spread.most:.0%} (least / median / most)"

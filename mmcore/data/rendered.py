@@ -1,0 +1,55 @@
+"""A sample whose text is ids already and whose pictures are known by size, not yet by grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from mmcore.data.fitting import Atom, Picture, Words
+from mmcore.data.images import image_size
+from mmcore.interfaces import ImagePart, ImageRef, ImageSlot, Part, TextRun, TilePlan
+
+
+@attrs.frozen
+class Rendered:
+    """What a text format made of parts, and the pictures it left slots for.
+
+    Attributes:
+        items: text runs and image slots, in the order in which they are spoken.
+        refs: the pictures.
+        sizes: their widths and heights in pixels.
+    """
+
+    items: Sequence[TextRun | ImageSlot]
+    refs: Sequence[ImageRef]
+    sizes: Sequence[tuple[int, int]]
+
+    @classmethod
+    def read(cls, items: Sequence[TextRun | ImageSlot], parts: Sequence[Part]) -> Rendered:
+        """Look into the headers of the pictures of ``parts``, from which ``items`` were made.
+
+        Raises:
+            Rejection: a picture is missing, or its header cannot be read.
+        """
+        refs = [part.ref for part in parts if isinstance(part, ImagePart)]
+        slots = [item.index for item in items if isinstance(item, ImageSlot)]
+        assert slots == list(range(len(refs))), f"text format gave slots {slots} for {len(refs)}"
+        return cls(items, refs, [image_size(ref.read()) for ref in refs])
+
+    @property
+    def words(self) -> int:
+        """Tokens that are not a picture's."""
+        return sum(len(item.ids) for item in self.items if isinstance(item, TextRun))
+
+    def atoms(self, plans: Sequence[TilePlan], tokens_per_view: int) -> list[Atom]:
+        """Words and pictures in order, each picture with the views of its plan."""
+        atoms: list[Atom] = []
+        for item in self.items:
+            if isinstance(item, TextRun):
+                atoms.append(Words(item.ids, item.learned))
+            else:
+                plan = plans[item.index]
+                tokens = plan.views * tokens_per_view
+                atoms.append(Picture(self.refs[item.index], plan, tokens))
+        return atoms

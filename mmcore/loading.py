@@ -1,0 +1,112 @@
+"""A trained run, loaded to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import torch
+
+from mmcore import assemble
+from mmcore.evaluation.answering import Answerer
+from mmcore.interfaces import ImagePart, ImageRef, Part, Role, SampleKey, TextPart
+from mmcore.recipe import Recipe, load_recipe
+from mmcore.run_folder import CHECKPOINTS, RECIPE
+from mmcore.training.checkpoint import latest
+from mmcore.training.ranks import this_device
+
+
+class Message(TypedDict):
+    """One turn: ``content`` is a text, or pieces in reading order, such as
+    ``{"type": "image", "path": "a.png"}`` and ``{"type": "text", "text": "What is it?"}``."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str | Sequence[Mapping[str, str]]
+
+
+class TrainedModel:
+    """A model with its tokenizer, chat format and tiler: messages in, text out."""
+
+    def __init__(self, recipe: Recipe, answerer: Answerer) -> None:
+        self.recipe = recipe
+        self._answerer = answerer
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> str:
+        """The model's answer to a conversation.
+
+        Args:
+            messages: the turns so far, the last one the user's.
+            max_new_tokens: longest answer.
+            temperature: 0 takes the likeliest token; above, the next token is drawn.
+            top_p: where one is drawn, the share of probability from which.
+            seed: of what is drawn.
+
+        Raises:
+            ValueError: a message is malformed, a picture cannot be read, or all of it is too long.
+        """
+        torch.manual_seed(seed)
+        [answer] = self._answerer.answer(
+            [(SampleKey("messages", "", 0), parts_of(messages))],
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+        )
+        return answer
+
+
+def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
+    """The model of a run folder, as its newest checkpoint has it.
+
+    Raises:
+        ValueError: the folder is no run, or has no checkpoint yet.
+    """
+    folder = Path(folder)
+    if not (folder / RECIPE).exists():
+        raise ValueError(f"{str(folder)!r} is no run folder: it has no {RECIPE}")
+    newest = latest(folder / CHECKPOINTS)
+    if newest is None:
+        raise ValueError(f"{str(folder)!r} has no checkpoint yet: train it with `mmcore run`")
+    recipe = load_recipe(folder / RECIPE)
+    where = torch.device(this_device() if device == "auto" else device)
+    model = assemble.model_of_checkpoint(recipe, newest, where)
+    prepared = assemble.preparer(recipe.model, recipe.stages[-1], recipe.model.llm.text())
+    return TrainedModel(recipe, Answerer(model, prepared, where, recipe.engine.precision))
+
+
+def parts_of(messages: Sequence[Message]) -> tuple[Part, ...]:
+    """Messages as the parts of a sample.
+
+    Raises:
+        ValueError: a piece is neither a picture nor a text, or the last turn is not the user's.
+    """
+    if not messages or messages[-1]["role"] != "user":
+        raise ValueError("the last message must be the user's: it is what gets an answer")
+    parts: list[Part] = []
+    for number, message in enumerate(messages):
+        role, content = message["role"], message["content"]
+        pieces = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts += [_part(role, piece, f"messages[{number}]") for piece in pieces]
+    return tuple(parts)
+
+
+def _part(role: Role, piece: Mapping[str, str], where: str) -> Part:
+    match piece:
+        case {"type": "text", "text": text}:
+            return TextPart(text, role, loss=False)
+        case {"type": "image", "path": path}:
+            file = Path(path).resolve()
+            return ImagePart(ImageRef(path=file.name, root=str(file.parent)), role)
+        case _:
+            raise ValueError(
+                f"{where} has a piece {dict(piece)!r}; wanted "
+                '{"type": "text", "text": ...} or {"type": "image", "path": ...}'
+            )

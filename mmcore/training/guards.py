@@ -1,0 +1,81 @@
+"""When a run must not go on: a loss that diverges, data that cannot be used, a full device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from mmcore.interfaces import PackedBatch
+from mmcore.training.progress import Progress
+
+SHOWN_KEYS = 8
+
+
+class DivergedError(RuntimeError):
+    """Loss or gradient was not finite for several steps in a row."""
+
+
+class TooManyRejectedError(RuntimeError):
+    """More rows than allowed could not be used."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A pack did not fit the device."""
+
+
+def check_finite(progress: Progress, limit: int, keys: Sequence[str]) -> None:
+    """Stop after ``limit`` steps in a row whose loss or gradient was not finite.
+
+    Args:
+        keys: the samples of the latest step.
+
+    Raises:
+        DivergedError: with the step and the samples.
+    """
+    if progress.skipped_in_a_row < limit:
+        return
+    listing = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
+    raise DivergedError(
+        f"loss or gradient was not finite in {progress.skipped_in_a_row} steps in a row, up to "
+        f"step {progress.step} (step {progress.stage_step} of stage {progress.stage!r}); nothing "
+        f"was learned from them. Lower optimizer.lr, or look at these samples: {listing}"
+    )
+
+
+def check_rejected(progress: Progress, share: float, *, at_least: int = 200) -> None:
+    """Stop when more than ``share`` of the stage's rows were rejected.
+
+    Args:
+        at_least: rows that must have been seen before a share means anything.
+
+    Raises:
+        TooManyRejectedError: with the counts by reason.
+    """
+    rejected = sum(progress.rejected.values())
+    seen = progress.stage_samples + rejected
+    if seen < at_least or rejected <= share * seen:
+        return
+    reasons = ", ".join(f"{reason} {count}" for reason, count in progress.rejected.items())
+    raise TooManyRejectedError(
+        f"{rejected} of {seen} rows of stage {progress.stage!r} were rejected ({reasons}), and "
+        f"data.max_rejected_share is {share}; rejected.jsonl names every row"
+    )
+
+
+@contextmanager
+def memory_told(batch: PackedBatch, step: int) -> Iterator[None]:
+    """Turn the device's bare out-of-memory error into one that says which pack, and what helps.
+
+    Raises:
+        OutOfMemoryError: with the size of the pack.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"step {step}: a pack of {len(batch.input_ids_T)} tokens and "
+            f"{len(batch.pixels_NCHW)} views does not fit the device; lower batch.max_tokens or "
+            f"batch.max_views, or share out more with engine.zero ({error})"
+        ) from error

@@ -1,0 +1,79 @@
+"""What a tracker may hear of a run: the hooks, and who calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pluggy
+
+from mmcore.interfaces import RunInfo, StepReport, Tracker, World
+from mmcore_registry import PROJECT, hookspec
+
+Status = Literal["finished", "stopped", "failed"]
+
+
+class RunHooks:
+    """Called on rank 0 only. A tracker implements any of them, with any of their arguments."""
+
+    @hookspec
+    def mmcore_run_start(self, run: RunInfo) -> None:
+        """The run, or a resumed run, is about to train."""
+
+    @hookspec
+    def mmcore_step_end(self, report: StepReport) -> None:
+        """A step was made."""
+
+    @hookspec
+    def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
+        """A row could not be used; found while the data of ``step`` was prepared, on any rank."""
+
+    @hookspec
+    def mmcore_checkpoint_saved(self, path: Path, step: int) -> None:
+        """A checkpoint is complete on disk."""
+
+    @hookspec
+    def mmcore_evaluated(self, stage: str, step: int, scores: Mapping[str, float]) -> None:
+        """The model was asked questions after ``stage`` (empty: before the first)."""
+
+    @hookspec
+    def mmcore_run_end(self, status: Status) -> None:
+        """The run is over: it finished, was asked to stop, or failed."""
+
+
+class Hooks:
+    """Tells the trackers of a run what happens, on rank 0; on other ranks nobody listens."""
+
+    def __init__(self, trackers: Iterable[Tracker], world: World) -> None:
+        """
+        Raises:
+            pluggy.PluginValidationError: a tracker has a hook that does not exist, or one with
+                an argument that does not exist; the message names both.
+        """
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(RunHooks)
+        if world.is_main:
+            for tracker in trackers:
+                self._manager.register(tracker)
+        self._manager.check_pending()
+
+    def run_start(self, run: RunInfo) -> None:
+        self._manager.hook.mmcore_run_start(run=run)
+
+    def step_end(self, report: StepReport) -> None:
+        self._manager.hook.mmcore_step_end(report=report)
+
+    def sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
+        self._manager.hook.mmcore_sample_rejected(
+            step=step, key=key, reason=reason, detail=detail
+        )
+
+    def checkpoint_saved(self, path: Path, step: int) -> None:
+        self._manager.hook.mmcore_checkpoint_saved(path=path, step=step)
+
+    def evaluated(self, stage: str, step: int, scores: Mapping[str, float]) -> None:
+        self._manager.hook.mmcore_evaluated(stage=stage, step=step, scores=scores)
+
+    def run_end(self, status: Status) -> None:
+        self._manager.hook.mmcore_run_end(status=status)

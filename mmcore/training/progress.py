@@ -1,0 +1,151 @@
+"""How far a run has come: the counters that a checkpoint holds and reports are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+Counts = Mapping[str, int]
+
+
+def _added(one: Counts, other: Mapping[str, float]) -> dict[str, int]:
+    keys = sorted({*one, *other})
+    return {key: one.get(key, 0) + round(other.get(key, 0)) for key in keys}
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """Counters of the run, and of the stage that it is in.
+
+    Attributes:
+        stage_index: number of the stage in the recipe, from 0.
+        stage: its name.
+        finished: whether the stage's budget is spent.
+        step, tokens, samples: of the whole run.
+        stage_step, stage_tokens: of the stage.
+        counts: of the stage, by the loader's names (such as ``drawn/llava-json``, ``split``).
+        rejected: of the stage, by reason.
+        skipped: steps of the stage that changed nothing, for the gradient was not finite.
+        skipped_in_a_row: how many of them were the latest.
+    """
+
+    stage_index: int = 0
+    stage: str = ""
+    finished: bool = False
+    step: int = 0
+    tokens: int = 0
+    samples: int = 0
+    stage_step: int = 0
+    stage_tokens: int = 0
+    stage_samples: int = 0
+    counts: Counts = attrs.field(factory=dict)
+    rejected: Counts = attrs.field(factory=dict)
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+    def in_stage(self, index: int, name: str) -> Self:
+        """The same run at the beginning of another stage."""
+        return attrs.evolve(
+            self,
+            stage_index=index,
+            stage=name,
+            finished=False,
+            stage_step=0,
+            stage_tokens=0,
+            stage_samples=0,
+            counts={},
+            rejected={},
+            skipped=0,
+            skipped_in_a_row=0,
+        )
+
+    def after_step(
+        self,
+        *,
+        tokens: int,
+        samples: int,
+        counts: Mapping[str, float],
+        rejected: Mapping[str, float],
+        finite: bool,
+    ) -> Self:
+        """One step further."""
+        return attrs.evolve(
+            self,
+            step=self.step + 1,
+            tokens=self.tokens + tokens,
+            samples=self.samples + samples,
+            stage_step=self.stage_step + 1,
+            stage_tokens=self.stage_tokens + tokens,
+            stage_samples=self.stage_samples + samples,
+            counts=_added(self.counts, counts),
+            rejected=_added(self.rejected, rejected),
+            skipped=self.skipped + (not finite),
+            skipped_in_a_row=0 if finite else self.skipped_in_a_row + 1,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_json``.
+
+        Raises:
+            ValueError: a counter is missing, unknown, or of another type.
+        """
+        fields = attrs.fields_dict(cls)
+        if set(table) != set(fields):
+            odd = ", ".join(sorted(set(table) ^ set(fields)))
+            raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")
+        for name, field in fields.items():
+            default = field.default
+            wanted = dict if isinstance(default, attrs.Factory) else type(default)
+            if type(table[name]) is not wanted:
+                raise ValueError(f"{name} is {table[name]!r}, wanted {wanted.__name__}")
+        return cls(**table)
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """How long a stage lasts, in exactly one of three measures.
+
+    Attributes:
+        tokens: packed positions that hold a sample, pictures included.
+        steps: optimizer steps.
+        epochs: times that every source is gone through, with ``rows`` the rows of each source.
+    """
+
+    tokens: float | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    rows: Counts = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        given = [one for one in (self.tokens, self.steps, self.epochs) if one is not None]
+        if len(given) != 1 or given[0] <= 0:
+            raise ValueError(
+                f"a budget is one of tokens, steps, epochs, above 0; had tokens={self.tokens}, "
+                f"steps={self.steps}, epochs={self.epochs}"
+            )
+        if self.epochs is not None and not any(self.rows.values()):
+            raise ValueError("a budget in epochs needs the number of rows of every source")
+
+    def spent(self, progress: Progress) -> float:
+        """Share of the budget behind us; 1 or more when the stage is over."""
+        if self.tokens is not None:
+            return progress.stage_tokens / self.tokens
+        if self.steps is not None:
+            return progress.stage_step / self.steps
+        assert self.epochs is not None
+        turns = [
+            progress.counts.get(f"{DRAWN}{source}", 0) / rows
+            for source, rows in self.rows.items()
+            if rows
+        ]
+        return min(turns) / self.epochs
+
+
+DRAWN = "drawn/"
+"""Prefix of the loader's counts that say how many rows of a source were drawn."""

@@ -1,0 +1,1 @@
+"""The small tokenizer of models with random weights, and the script that makes it."""
