@@ -9,7 +9,8 @@ from pathlib import Path
 import attrs
 import torch
 
-from mmcore.data.lanes import LaneState
+from mmcore.data.audit import Audit, audit
+from mmcore.data.lane_state import LaneState
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import Engine, LoadReport, Objective, TextFormat, World
@@ -105,7 +106,7 @@ def pack_loader(
     return PackLoader(
         sources=labels(stage),
         preparer=prepared,
-        seed=seed_of(recipe.seed, "data", stage.name),
+        seed=_data_seed(recipe, stage),
         lanes=recipe.data.lanes,
         packs_per_step=stage.batch.packs_per_step,
         look_ahead=recipe.data.look_ahead,
@@ -115,6 +116,22 @@ def pack_loader(
         workers=recipe.data.workers,
         state=state,
     )
+
+
+def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
+    """What the first samples of the stage look like, as ``pack_loader`` will give them."""
+    return audit(
+        labels(stage),
+        prepared,
+        seed=_data_seed(recipe, stage),
+        lanes=recipe.data.lanes,
+        look_ahead=recipe.data.look_ahead,
+        block_rows=recipe.data.block_rows,
+    )
+
+
+def _data_seed(recipe: Recipe, stage: Stage) -> int:
+    return seed_of(recipe.seed, "data", stage.name)
 
 
 @attrs.frozen(eq=False)

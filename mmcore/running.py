@@ -1,26 +1,321 @@
-"""A whole run: its stages one after another, the model questioned before, between and after them."""
+"""A whole run: its stages one after another, the model questioned before, between and after."""
 
 from __future__ import annotations
 
-import functools
-import json
-import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 import attrs
+import torch
 
 from mmcore import assemble
-from mmcore.evaluation import asking, records
-from mmcore.interfaces import Evaluation, RunInfo, StageInfo, Tracker, World
-from mmcore.recipe import Recipe, Stage, to_toml
-from mmcore.run_folder import RunFolder
+from mmcore.data.epochs import count_rows
+from mmcore.data.prepare import Preparer
+from mmcore.evaluation import records
+from mmcore.evaluation.answering import Answerer
+from mmcore.evaluation.asking import ask
+from mmcore.interfaces import Evaluation, RunInfo, SourceSpec, StageInfo, TaskSpec, Tracker, World
+from mmcore.model.trainable import describe
+from mmcore.model.vlm import VisionLanguageModel
+from mmcore.recipe import Recipe, Stage, labels, to_toml
+from mmcore.rejected_log import RejectedLog
+from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment
+from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
-from mmcore.training.progress import Progress
-from mmcore.training.ranks import distributed
+from mmcore.training.progress import Budget, Progress
+from mmcore.training.ranks import barrier, distributed, world_from_environment
+from mmcore.training.stage import StageRun
+from mmcore.training.stopping import StopRequest, stop_on_signal
+from mmcore_registry import nearest
+
+
+class RunError(ValueError):
+    """The run cannot be started as it was asked for."""
+
+
+class AuditError(ValueError):
+    """The first samples of a stage are not what they should be."""
+
+
+SHOWN_FAULTS = 10
+
+
+@attrs.frozen
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        folder: the run folder.
+        stages: names of all stages of the recipe.
+        evaluations: all results so far, oldest first.
+        finished: whether everything that was asked for is done.
+        is_main: whether this is the process that speaks for the run.
+    """
+
+    folder: Path
+    stages: tuple[str, ...]
+    evaluations: tuple[Evaluation, ...]
+    finished: bool
+    is_main: bool
+
+
+def run(
+    recipe: Recipe,
+    *,
+    resume: Resume = "auto",
+    until: str | None = None,
+    listeners: Iterable[Tracker] = (),
+    root: str | Path = "runs",
+) -> RunResult:
+    """Train a recipe, or go on with it, in this process or, under a launcher, in many.
+
+    Args:
+        recipe: checked.
+        resume: "auto" goes on where the folder ends; "never" starts anew and keeps the old
+            folder aside.
+        until: name of the stage after which to stop; None means the last one.
+        listeners: trackers beside those that the recipe names.
+        root: where run folders lie.
+
+    Raises:
+        RunError, RunFolderError: it cannot be started like this.
+        CheckpointError, WeightsError: what it should start from is missing or damaged.
+        DataFault, TooManyRejectedError, DivergedError: it must not go on.
+    """
+    last = _stage_number(recipe, until)
+    world = world_from_environment()
+    if world.size > 1 and not recipe.engine.multi_process:
+        raise RunError(
+            f"engine {recipe.engine.name!r} runs on one process, and this run has {world.size}; "
+            "set engine.use=deepspeed"
+        )
+    folder = Path(root) / recipe.name
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signal())
+        stack.enter_context(distributed(world))
+        text = to_toml(recipe)
+        if world.is_main:
+            stack.enter_context(locked(folder))
+            prepare(folder, text, resume)
+            write_environment(folder, world.size, world.device)
+            make_up(recipe)
+        barrier()
+        start = _start(folder)
+        info = RunInfo(recipe.name, folder, start.progress.step if start else 0, text)
+        trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
+        hooks = Hooks([RejectedLog(folder), *trackers, *listeners], world)
+        hooks.run_start(info)
+        finished = False
+        try:
+            finished = _Run(recipe, folder, world, hooks, stop).go(start, last)
+        except BaseException:
+            hooks.run_end("failed")
+            raise
+        hooks.run_end("finished" if finished else "stopped")
+    return RunResult(
+        folder=folder,
+        stages=tuple(stage.name for stage in recipe.stages),
+        evaluations=tuple(records.read(folder)),
+        finished=finished,
+        is_main=world.is_main,
+    )
+
+
+def make_up(recipe: Recipe) -> None:
+    """Write the made-up rows of every source that has a ``synthetic`` table, where they are not.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    for spec in sources_in(recipe):
+        if spec.synthetic is not None:
+            spec.synthesize(spec.folder, spec.synthetic)
+
+
+def sources_in(node: object) -> Iterator[SourceSpec]:
+    """Every source of a recipe, also those that stand in other components' tables."""
+    if isinstance(node, SourceSpec):
+        yield node
+    elif isinstance(node, tuple | list):
+        for element in node:
+            yield from sources_in(element)
+    elif attrs.has(kind := type(node)):
+        for field in attrs.fields(kind):
+            yield from sources_in(getattr(node, field.name))
+
+
+class _Run:
+    """The stages of one run, with what they share."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, world: World, hooks: Hooks, stop: StopRequest
+    ) -> None:
+        self._recipe = recipe
+        self._folder = folder
+        self._world = world
+        self._hooks = hooks
+        self._stop = stop
+        self._text = recipe.model.llm.text()
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(self._world.device)
+
+    def go(self, start: Checkpoint | None, last: int) -> bool:
+        """Train up to stage number ``last``; False where it was asked to stop before."""
+        stages = self._recipe.stages
+        progress = start.progress if start else Progress().in_stage(0, stages[0].name)
+        if progress.stage_step == 0 or progress.finished:
+            self._evaluate(progress)
+        first = progress.stage_index + (1 if progress.finished else 0)
+        for number in range(first, last + 1):
+            if number > progress.stage_index:
+                progress = progress.in_stage(number, stages[number].name)
+            progress = self._train(stages[number], progress)
+            if not progress.finished:
+                return False
+            self._evaluate(progress)
+        return True
+
+    def _train(self, stage: Stage, progress: Progress) -> Progress:
+        start = _start(self._folder)
+        goes_on = progress.stage_step > 0
+        model = self._model(start)
+        prepared = assemble.preparer(self._recipe.model, stage, self._text)
+        learning = assemble.learning(self._recipe, stage, model, self._world)
+        if start is not None and goes_on:
+            learning.engine.restore(start.states())
+        if self._world.is_main:
+            summary = (*self._summary(stage, model), *self._audit(stage, prepared))
+            number, stages = progress.stage_index + 1, len(self._recipe.stages)
+            self._hooks.stage_start(StageInfo(stage.name, number, stages, summary))
+        loader = assemble.pack_loader(
+            self._recipe, stage, prepared, self._world, start.lanes if start and goes_on else None
+        )
+        try:
+            return train_stage(
+                StageRun(
+                    name=stage.name,
+                    engine=learning.engine,
+                    objectives=learning.objectives,
+                    objective_names=[spec.name for spec in stage.objectives],
+                    weights=[spec.weight for spec in stage.objectives],
+                    loader=loader,
+                    optimizer=stage.optimizer,
+                    budget=_budget(stage),
+                    seed=self._recipe.seed,
+                    max_rejected_share=self._recipe.data.max_rejected_share,
+                ),
+                progress,
+                world=self._world,
+                hooks=self._hooks,
+                save=lambda now: checkpoint.save(
+                    self._folder / CHECKPOINTS,
+                    engine=learning.engine,
+                    progress=now,
+                    lanes=loader.state(),
+                    world=self._world,
+                    keep_last=self._recipe.checkpoints.keep_last,
+                    pinned=now.finished,
+                ),
+                every_steps=self._recipe.checkpoints.every_steps,
+                stop=self._stop,
+            )
+        finally:
+            loader.close()
+
+    def _model(self, start: Checkpoint | None) -> VisionLanguageModel:
+        if start is None:
+            return assemble.build_model(self._recipe, self._device)[0]
+        return assemble.model_of_checkpoint(self._recipe, start.path, self._device)
+
+    def _summary(self, stage: Stage, model: VisionLanguageModel) -> Iterator[str]:
+        """What learns and what is frozen."""
+        for part in describe(model):
+            learns = f"{part.trainable:,} learn" if part.trainable else "frozen"
+            yield f"{part.part}: {part.parameters:,} parameters, {learns}"
+
+    def _audit(self, stage: Stage, prepared: Preparer) -> list[str]:
+        """Look at the first samples before they cost anything; the findings in lines.
+
+        Raises:
+            AuditError: training on this data would be a mistake.
+        """
+        found = assemble.stage_audit(self._recipe, stage, prepared)
+        path = self._folder / f"audit-{stage.name}.json"
+        path.write_text(found.to_json() + "\n", encoding="utf-8")
+        if found.violations():
+            listing = "\n".join(f"  {fault}" for fault in found.violations()[:SHOWN_FAULTS])
+            raise AuditError(
+                f"the first samples of stage {stage.name!r} have {len(found.violations())} faults "
+                f"(all of them in {path}):\n{listing}"
+            )
+        return found.lines()
+
+    def _evaluate(self, progress: Progress) -> None:
+        """Ask every task that was not asked at this moment in an earlier life of the run."""
+        after = progress.stage if progress.finished else ""
+        done = records.read(self._folder)
+        waiting = [
+            (label, spec)
+            for label, spec in task_labels(self._recipe.evaluations)
+            if not records.asked_already(done, label, after)
+        ]
+        if not waiting:
+            return
+        model = self._model(_start(self._folder))
+        stages = {stage.name: stage for stage in self._recipe.stages}
+        for label, spec in waiting:
+            stage = stages.get(spec.stage, self._recipe.stages[-1])
+            answerer = Answerer(
+                model,
+                assemble.preparer(self._recipe.model, stage, self._text),
+                self._device,
+                self._recipe.engine.precision,
+            )
+            questions, outputs, scores = ask(
+                answerer, spec.build(), max_new_tokens=spec.max_new_tokens, world=self._world
+            )
+            result = Evaluation(label, spec.stage, after, progress.step, tuple(scores))
+            if self._world.is_main:
+                records.append(self._folder, result, questions, outputs)
+            self._hooks.evaluated(result)
+        barrier()
+
+
+def task_labels(specs: Sequence[TaskSpec]) -> list[tuple[str, TaskSpec]]:
+    """The tasks under labels that are unique and stand for files: ``NAME``, ``NAME-2``, ..."""
+    seen: Counter[str] = Counter()
+    labelled = []
+    for spec in specs:
+        seen[spec.name] += 1
+        count = seen[spec.name]
+        labelled.append((spec.name if count == 1 else f"{spec.name}-{count}", spec))
+    return labelled
+
+
+def _start(folder: Path) -> Checkpoint | None:
+    newest = checkpoint.latest(folder / CHECKPOINTS)
+    return None if newest is None else checkpoint.load(newest)
+
+
+def _budget(stage: Stage) -> Budget:
+    if stage.epochs is not None:
+        rows = {label: count_rows(spec) for label, spec in labels(stage)}
+        return Budget(epochs=stage.epochs, rows=rows)
+    return Budget(tokens=stage.tokens, steps=stage.steps)
+
+
+def _stage_number(recipe: Recipe, name: str | None) -> int:
+    names = [stage.name for stage in recipe.stages]
+    if name is None:
+        return len(names) - 1
+    if name not in names:
+        close = nearest(name, names)
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise RunError(f"no stage is called {name!r}{hint} (there are: {', '.join(names)})")
+    return names.index(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator
+from typing import TypeGuard
 
 import attrs
 
@@ -18,7 +19,7 @@ from mmcore.recipe.schema import (
     Stage,
     TrainablePart,
 )
-from mmcore.recipe.wording import short
+from mmcore.recipe.wording import is_spec, members, short
 from mmcore_registry import Component, VariantPreset
 
 _TABLES: dict[str, type[attrs.AttrsInstance]] = {
@@ -55,12 +56,20 @@ def describe_schema() -> str:
     return "\n\n".join(blocks)
 
 
-def _keys(cls: type[attrs.AttrsInstance]) -> Iterator[tuple[str, str]]:
+def _keys(cls: type[attrs.AttrsInstance], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each key as it is written, with its meaning; tables of a component are opened."""
     for field in attrs.fields(attrs.resolve_types(cls)):
         unit = field.metadata.get("unit")
         meaning = str(field.metadata.get("doc", ""))
-        term = f"{field.name}: {short(field.type)}{_default(field)}"
+        term = f"{prefix}{field.name}: {short(field.type)}{_default(field)}"
         yield term, f"{meaning} ({unit})" if unit else meaning
+        for member in members(field.type):
+            if _is_table(member) and member not in _TABLES.values():
+                yield from _keys(member, f"{prefix}{field.name}.")
+
+
+def _is_table(kind: object) -> TypeGuard[type[attrs.AttrsInstance]]:
+    return inspect.isclass(kind) and attrs.has(kind) and not is_spec(kind)
 
 
 def _default(field: attrs.Attribute[object]) -> str:

@@ -11,8 +11,8 @@ from mmcore.cli.errors import exit_code
 from mmcore_registry import nearest
 
 VERBS = {
-    "run": "Train what a recipe describes, stage by stage.",
-    "generate": "Ask a trained run about a picture.",
+    "run": "Train what RECIPE describes; the results go to runs/NAME.",
+    "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",
     "list": "List the components that the installed plugins provide.",
     "show": "Show the keys of a component, or a recipe with every default filled in.",

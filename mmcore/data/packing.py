@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 class Sized(Protocol):
     """What packing asks of a sample."""
@@ -80,29 +77,43 @@ class LookAhead(Generic[S]):
             views -= one.views
         rest = self._pending[len(taken) : len(taken) + self._depth]
         sizes = [(one.tokens, one.views) for one in rest]
-        return taken + [len(taken) + index for index in fullest(sizes, tokens, views)]
+        # What the pending samples need more of is worth more: else packs would take the text
+        # first, and pictures would pile up.
+        worth = self._tokens / self._max_tokens**2, self._views / self._max_views**2
+        best = fullest(sizes, tokens, views, worth)
+        return taken + [len(taken) + index for index in best]
 
 
-def fullest(sizes: Sequence[tuple[int, int]], max_tokens: int, max_views: int) -> list[int]:
-    """Indices of the sizes (tokens, views) with the most tokens that fit both bounds.
+def fullest(
+    sizes: Sequence[tuple[int, int]],
+    max_tokens: int,
+    max_views: int,
+    worth: tuple[float, float] = (1.0, 0.0),
+) -> list[int]:
+    """Indices of those sizes (tokens, views) that fit both bounds and are worth most together.
 
-    Exact, by dynamic programming over token counts: for every count that some choice reaches, the
-    fewest views that it takes. Of equal choices the one with fewer views wins, then older samples.
+    Exact, by dynamic programming: for every number of views, the set of token counts that some
+    choice reaches, as the bits of one whole number. Of equal choices, one of older samples wins.
+
+    Args:
+        worth: of a token and of a view.
     """
-    impossible = max_views + 1
-    fewest: NDArray[np.int64] = np.full(max_tokens + 1, impossible, dtype=np.int64)
-    fewest[0] = 0
-    improved = np.zeros((len(sizes), max_tokens + 1), dtype=np.bool_)
-    for index, (tokens, views) in enumerate(sizes):
-        if tokens > max_tokens:
-            continue
-        with_it = fewest[: max_tokens + 1 - tokens] + views
-        improved[index, tokens:] = with_it < fewest[tokens:]
-        fewest[tokens:] = np.minimum(with_it, fewest[tokens:])
-    count = int(np.flatnonzero(fewest <= max_views)[-1])
+    within = (1 << (max_tokens + 1)) - 1
+    reached = [1] + [0] * max_views
+    before = []
+    for tokens, views in sizes:
+        before.append(reached)
+        moved = [0] * views + [(bits << tokens) & within for bits in reached]
+        reached = [old | new for old, new in zip(reached, moved, strict=False)]
+
+    def value(views: int) -> float:
+        return worth[0] * (reached[views].bit_length() - 1) + worth[1] * views
+
+    views = max((v for v in range(max_views + 1) if reached[v]), key=value)
+    tokens = reached[views].bit_length() - 1
     chosen = []
     for index in reversed(range(len(sizes))):
-        if improved[index, count]:
+        if not before[index][views] >> tokens & 1:
             chosen.append(index)
-            count -= sizes[index][0]
+            tokens, views = tokens - sizes[index][0], views - sizes[index][1]
     return chosen[::-1]

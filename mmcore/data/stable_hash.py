@@ -16,13 +16,13 @@ def stable_hash(*words: object) -> int:
 
 def shuffled(count: int, *words: object) -> NDArray[np.int64]:
     """A permutation of ``range(count)`` that the words decide."""
-    start = np.array([stable_hash(*words)], dtype=np.uint64)
-    return np.argsort(_splitmix(np.arange(count, dtype=np.uint64) + start), kind="stable")
+    return np.argsort(splitmix(stable_hash(*words), count), kind="stable")
 
 
-def _splitmix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele, Lea, Flood 2014): neighbouring numbers become unrelated ones."""
-    x = (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+def splitmix(seed: int, count: int) -> NDArray[np.uint64]:
+    """The first numbers of SplitMix64 (Steele, Lea, Flood 2014)."""
+    steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    x = steps + np.array([seed], dtype=np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

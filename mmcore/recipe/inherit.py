@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -13,6 +12,7 @@ from mmcore.recipe.merge import merge
 from mmcore.recipe.positions import line_numbers
 from mmcore.recipe.schema import RECIPE_DEFAULTS
 from mmcore.recipe.tree import Node, Place, grow
+from mmcore_registry import nearest
 
 _WHERE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -56,10 +56,11 @@ def read_toml(path: Path, *, asked_by: Place | None = None) -> Node:
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        place = asked_by or Place(str(path))
-        key = "extends" if asked_by else ""
         reason = error.strerror or type(error).__name__
-        raise _error(place, key, f"cannot read {str(path)!r}: {reason}", _similar(path)) from None
+        if asked_by is None:
+            raise _error(Place(str(path)), "", reason, _similar(path)) from None
+        message = f"cannot read {str(path)!r}: {reason}"
+        raise _error(asked_by, "extends", message, _similar(path)) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         message = f"byte {error.object[error.start]:#04x} is not UTF-8, which TOML is written in"
@@ -87,6 +88,5 @@ def _similar(path: Path) -> str:
     """A hint that names the recipe that was probably meant."""
     if path.exists() or not path.parent.is_dir():
         return ""
-    names = [file.name for file in path.parent.glob("*.toml")]
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {str(path.parent / close[0])!r}?" if close else ""
+    close = nearest(path.stem, [file.stem for file in path.parent.glob("*.toml")])
+    return f"did you mean {str(path.with_name(f'{close}.toml'))!r}?" if close else ""

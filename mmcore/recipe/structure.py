@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -107,7 +108,7 @@ class _Reader:
         value = node.value
         if type(value) is kind:
             return value
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) <= sys.float_info.max:
             return float(value)
         if kind is Path and isinstance(value, str):
             return Path(value)

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Union, get_args, get_origin
 
-import attrs
-
 from mmcore.recipe.tree import Node
 from mmcore_registry import Spec
 
@@ -85,7 +83,7 @@ def short(kind: object) -> str:
         return f"[{', '.join(short(one) for one in inner)}]"
     if inspect.isclass(kind) and issubclass(kind, Spec):
         return str(kind.kind)
-    return kind.__name__ if inspect.isclass(kind) and attrs.has(kind) else "table"
+    return "table"
 
 
 def found(node: Node) -> str:

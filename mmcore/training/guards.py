@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from mmcore.interfaces import PackedBatch
-from mmcore.training.progress import Progress
+from mmcore.training.progress import DRAWN, REJECTED, Progress
 
 SHOWN_KEYS = 8
 
@@ -48,18 +48,23 @@ def check_rejected(progress: Progress, share: float, *, at_least: int = 200) -> 
     """Stop when more than ``share`` of the stage's rows were rejected.
 
     Args:
-        at_least: rows that must have been seen before a share means anything.
+        at_least: rows that must have been read before a share means anything.
 
     Raises:
         TooManyRejectedError: with the counts by reason.
     """
-    rejected = sum(progress.rejected.values())
-    seen = progress.stage_samples + rejected
-    if seen < at_least or rejected <= share * seen:
+    reasons = {
+        name.removeprefix(REJECTED): count
+        for name, count in progress.counts.items()
+        if name.startswith(REJECTED)
+    }
+    rejected = sum(reasons.values())
+    drawn = sum(count for name, count in progress.counts.items() if name.startswith(DRAWN))
+    if drawn < at_least or rejected <= share * drawn:
         return
-    reasons = ", ".join(f"{reason} {count}" for reason, count in progress.rejected.items())
+    listing = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
     raise TooManyRejectedError(
-        f"{rejected} of {seen} rows of stage {progress.stage!r} were rejected ({reasons}), and "
+        f"{rejected} of {drawn} rows of stage {progress.stage!r} were rejected ({listing}), and "
         f"data.max_rejected_share is {share}; rejected.jsonl names every row"
     )
 

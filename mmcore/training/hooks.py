@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import pluggy
 
-from mmcore.interfaces import RunInfo, StepReport, Tracker, World
+from mmcore.interfaces import Evaluation, RunInfo, StageInfo, StepReport, Tracker, World
 from mmcore_registry import PROJECT, hookspec
 
 Status = Literal["finished", "stopped", "failed"]
@@ -20,6 +20,10 @@ class RunHooks:
     @hookspec
     def mmcore_run_start(self, run: RunInfo) -> None:
         """The run, or a resumed run, is about to train."""
+
+    @hookspec
+    def mmcore_stage_start(self, stage: StageInfo) -> None:
+        """A stage is about to train, or to go on."""
 
     @hookspec
     def mmcore_step_end(self, report: StepReport) -> None:
@@ -34,8 +38,8 @@ class RunHooks:
         """A checkpoint is complete on disk."""
 
     @hookspec
-    def mmcore_evaluated(self, stage: str, step: int, scores: Mapping[str, float]) -> None:
-        """The model was asked questions after ``stage`` (empty: before the first)."""
+    def mmcore_evaluated(self, evaluation: Evaluation) -> None:
+        """The model was asked the questions of a task."""
 
     @hookspec
     def mmcore_run_end(self, status: Status) -> None:
@@ -61,19 +65,20 @@ class Hooks:
     def run_start(self, run: RunInfo) -> None:
         self._manager.hook.mmcore_run_start(run=run)
 
+    def stage_start(self, stage: StageInfo) -> None:
+        self._manager.hook.mmcore_stage_start(stage=stage)
+
     def step_end(self, report: StepReport) -> None:
         self._manager.hook.mmcore_step_end(report=report)
 
     def sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
-        self._manager.hook.mmcore_sample_rejected(
-            step=step, key=key, reason=reason, detail=detail
-        )
+        self._manager.hook.mmcore_sample_rejected(step=step, key=key, reason=reason, detail=detail)
 
     def checkpoint_saved(self, path: Path, step: int) -> None:
         self._manager.hook.mmcore_checkpoint_saved(path=path, step=step)
 
-    def evaluated(self, stage: str, step: int, scores: Mapping[str, float]) -> None:
-        self._manager.hook.mmcore_evaluated(stage=stage, step=step, scores=scores)
+    def evaluated(self, evaluation: Evaluation) -> None:
+        self._manager.hook.mmcore_evaluated(evaluation=evaluation)
 
     def run_end(self, status: Status) -> None:
         self._manager.hook.mmcore_run_end(status=status)

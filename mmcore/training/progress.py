@@ -9,6 +9,13 @@ import attrs
 
 Counts = Mapping[str, int]
 
+SAMPLES = "samples"
+"""The loader's count of samples in packs."""
+DRAWN = "drawn/"
+"""Prefix of the loader's counts of rows read of a source, rejected ones included."""
+REJECTED = "rejected/"
+"""Prefix of the loader's counts of rows rejected for a reason."""
+
 
 def _added(one: Counts, other: Mapping[str, float]) -> dict[str, int]:
     keys = sorted({*one, *other})
@@ -25,8 +32,8 @@ class Progress:
         finished: whether the stage's budget is spent.
         step, tokens, samples: of the whole run.
         stage_step, stage_tokens: of the stage.
-        counts: of the stage, by the loader's names (such as ``drawn/llava-json``, ``split``).
-        rejected: of the stage, by reason.
+        counts: of the stage, by the loader's names, such as ``samples``, ``drawn/llava-json``,
+            ``split``, ``rejected/image-missing``.
         skipped: steps of the stage that changed nothing, for the gradient was not finite.
         skipped_in_a_row: how many of them were the latest.
     """
@@ -39,9 +46,7 @@ class Progress:
     samples: int = 0
     stage_step: int = 0
     stage_tokens: int = 0
-    stage_samples: int = 0
     counts: Counts = attrs.field(factory=dict)
-    rejected: Counts = attrs.field(factory=dict)
     skipped: int = 0
     skipped_in_a_row: int = 0
 
@@ -54,9 +59,7 @@ class Progress:
             finished=False,
             stage_step=0,
             stage_tokens=0,
-            stage_samples=0,
             counts={},
-            rejected={},
             skipped=0,
             skipped_in_a_row=0,
         )
@@ -65,22 +68,18 @@ class Progress:
         self,
         *,
         tokens: int,
-        samples: int,
         counts: Mapping[str, float],
-        rejected: Mapping[str, float],
         finite: bool,
     ) -> Self:
-        """One step further."""
+        """One step further; ``counts`` are the step's, over all ranks."""
         return attrs.evolve(
             self,
             step=self.step + 1,
             tokens=self.tokens + tokens,
-            samples=self.samples + samples,
+            samples=self.samples + round(counts.get(SAMPLES, 0)),
             stage_step=self.stage_step + 1,
             stage_tokens=self.stage_tokens + tokens,
-            stage_samples=self.stage_samples + samples,
             counts=_added(self.counts, counts),
-            rejected=_added(self.rejected, rejected),
             skipped=self.skipped + (not finite),
             skipped_in_a_row=0 if finite else self.skipped_in_a_row + 1,
         )
@@ -100,8 +99,7 @@ class Progress:
             odd = ", ".join(sorted(set(table) ^ set(fields)))
             raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")
         for name, field in fields.items():
-            default = field.default
-            wanted = dict if isinstance(default, attrs.Factory) else type(default)
+            wanted = dict if name == "counts" else type(field.default)
             if type(table[name]) is not wanted:
                 raise ValueError(f"{name} is {table[name]!r}, wanted {wanted.__name__}")
         return cls(**table)
@@ -145,7 +143,3 @@ class Budget:
             if rows
         ]
         return min(turns) / self.epochs
-
-
-DRAWN = "drawn/"
-"""Prefix of the loader's counts that say how many rows of a source were drawn."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import distributed
+from torch import distributed as torch_distributed
 
 from mmcore.interfaces import World
 
@@ -72,70 +72,68 @@ def first_host(nodes: str) -> str:
     return match[1] + (match[2] or "")
 
 
-class Ranks:
-    """All processes of a run. With one process every exchange answers at once.
+def this_device() -> str:
+    """The device of a single process: the first GPU, else the CPU."""
+    return _device(None, 0)
 
-    What is exchanged is host data over the CPU's network, apart from the engine's own traffic.
-    """
 
-    def __init__(self, world: World, group: distributed.ProcessGroup | None = None) -> None:
-        if world.size > 1 and group is None:
-            raise RanksError(f"{world.size} processes need a process group: use `connected`")
-        self.world = world
-        self._group = group
-
-    def gather(self, mine: T) -> list[T]:
-        """What every rank said, in the order of the ranks."""
-        if self._group is None:
-            return [mine]
-        answers: list[T | None] = [None] * self.world.size
-        distributed.all_gather_object(answers, mine, group=self._group)
-        return [answer for answer in answers if answer is not None]
-
-    def sum(self, mine: Sequence[float]) -> list[float]:
-        """Elementwise sum over the ranks, in float64."""
-        if self._group is None:
-            return [float(value) for value in mine]
-        total = torch.tensor(list(mine), dtype=torch.float64)
-        distributed.all_reduce(total, group=self._group)
-        return [float(value) for value in total]
-
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        if self._group is not None:
-            distributed.barrier(group=self._group)
+_host_group: torch_distributed.ProcessGroup | None = None
+"""Over which the ranks exchange host data, apart from the engine's own traffic; None where there
+is one process."""
 
 
 @contextmanager
-def connected(world: World) -> Iterator[Ranks]:
-    """Start what the ranks need to talk, and tear it down whatever happens.
+def distributed(world: World | None = None) -> Iterator[World]:
+    """Start what the ranks need to talk, and tear it down whatever happens. By default the world
+    is the one that the environment describes.
 
-    With several processes, torch.distributed runs inside: NCCL on GPUs, gloo on CPUs.
+    With several processes, torch.distributed runs inside: NCCL on GPUs, gloo on CPUs. What the
+    functions below exchange goes over gloo.
     """
+    global _host_group
+    world = world or world_from_environment()
     if torch.device(world.device).type == "cuda":
         torch.cuda.set_device(world.device)
-    if world.size == 1:
-        try:
-            yield Ranks(world)
-        finally:
-            _tear_down()
-        return
-    if "MASTER_ADDR" not in os.environ and "SLURM_JOB_NODELIST" in os.environ:
-        os.environ["MASTER_ADDR"] = first_host(os.environ["SLURM_JOB_NODELIST"])
-    os.environ.setdefault("MASTER_PORT", "29500")
-    backend = "gloo" if world.device == "cpu" else "nccl"
-    distributed.init_process_group(
-        backend, rank=world.rank, world_size=world.size, timeout=PATIENCE
-    )
     try:
-        yield Ranks(world, distributed.new_group(backend="gloo", timeout=PATIENCE))
+        if world.size > 1:
+            if "MASTER_ADDR" not in os.environ and "SLURM_JOB_NODELIST" in os.environ:
+                os.environ["MASTER_ADDR"] = first_host(os.environ["SLURM_JOB_NODELIST"])
+            os.environ.setdefault("MASTER_PORT", "29500")
+            torch_distributed.init_process_group(
+                "gloo" if world.device == "cpu" else "nccl",
+                rank=world.rank,
+                world_size=world.size,
+                timeout=PATIENCE,
+            )
+            _host_group = torch_distributed.new_group(backend="gloo", timeout=PATIENCE)
+        yield world
     finally:
-        _tear_down()
+        _host_group = None
+        if torch_distributed.is_initialized():  # an engine may have started it for one process
+            torch_distributed.destroy_process_group()
 
 
-def _tear_down() -> None:
-    if distributed.is_initialized():  # an engine may have started it on one process, too
-        distributed.destroy_process_group()
+def gather_objects(mine: T) -> list[T]:
+    """What every rank said, in the order of the ranks."""
+    if _host_group is None:
+        return [mine]
+    answers: list[T] = [mine] * torch_distributed.get_world_size(_host_group)
+    torch_distributed.all_gather_object(answers, mine, group=_host_group)
+    return answers
+
+
+def sum_floats(mine: Sequence[float]) -> list[float]:
+    """Elementwise sum over the ranks, in float64."""
+    total = torch.tensor(list(mine), dtype=torch.float64)
+    if _host_group is not None:
+        torch_distributed.all_reduce(total, group=_host_group)
+    return [float(value) for value in total]
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if _host_group is not None:
+        torch_distributed.barrier(group=_host_group)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

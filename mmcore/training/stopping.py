@@ -28,16 +28,16 @@ class StopRequest:
 def stop_on_signal() -> Iterator[StopRequest]:
     """Within, SIGTERM and SIGINT (Ctrl-C) ask to stop; repeated, they do what they always do."""
     request = StopRequest()
-    usual: dict[int, Any] = {}
+    usual: dict[signal.Signals, Any] = {}
 
     def hear(number: int, frame: FrameType | None) -> None:
         request.ask()
-        signal.signal(number, usual[number])
+        signal.signal(number, usual[signal.Signals(number)])
 
-    for number in SIGNALS:
-        usual[number] = signal.signal(number, hear)
+    for one in SIGNALS:
+        usual[one] = signal.signal(one, hear)
     try:
         yield request
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
+        for one, handler in usual.items():
+            signal.signal(one, handler)

@@ -1,1 +1,1 @@
-"""Plugin."""
+"""The trackers: what is written down while a run trains."""

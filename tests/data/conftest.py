@@ -37,7 +37,7 @@ VIEW = ViewFormat(size=8, patch_rows=2, patch_cols=2, patch_size=4)
 
 
 class ByteText:
-    """Every byte is an id; 256 ends a document, 257 a turn, 258 is a picture's, 259 and up roles."""
+    """Bytes are ids; 256 ends a document, 257 a turn; 258 is a picture; above are roles."""
 
     image_id, end_id, turn_end_id, vocabulary_size = 258, 256, 257, 264
     stop_ids = frozenset({256, 257})
@@ -202,18 +202,18 @@ def make_preparer(**changes: Any) -> Preparer:
     return Preparer(**{**settings, **changes})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def memory() -> type[MemorySpec]:
     return MemorySpec
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def preparer() -> Any:
     """Makes preparers: byte text, small tiler, packs of 96 tokens and 8 views, or as changed."""
     return make_preparer
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def encoded() -> Any:
     """Makes encoded pictures of a width, a height and a colour."""
     return png

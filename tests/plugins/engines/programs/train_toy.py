@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
-from mmcore_optim.spec import AdamWSpec
 from torch import distributed, nn
 
 from mmcore.interfaces import Engine, PackedBatch, ParameterGroup, ParameterState, World
 from mmcore.training.step_module import TrainingStep
+from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
+from mmcore_optim.spec import AdamWSpec
 
 VOCABULARY, WIDTH, PACKS = 11, 6, 4
 

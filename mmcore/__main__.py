@@ -1,0 +1,5 @@
+"""``python -m mmcore``: the command line."""
+
+from mmcore.cli.main import main
+
+main()

@@ -1,0 +1,145 @@
+"""The loop over the steps of one stage: count, backward, step, report, save.
+
+The counts of a step are added up over packs and ranks before any forward, so neither packing nor
+micro-batches nor ranks change the gradient. One step waits for the device once, for its losses.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import torch
+
+from mmcore.interfaces import PackedBatch, StepReport, World
+from mmcore.training.guards import check_finite, check_rejected, memory_told
+from mmcore.training.hooks import Hooks
+from mmcore.training.progress import Progress
+from mmcore.training.ranks import seed_step, sum_floats
+from mmcore.training.stage import StageRun
+from mmcore.training.step_facts import StepFacts, facts_of, shared
+
+
+def train_stage(
+    run: StageRun,
+    progress: Progress,
+    *,
+    world: World,
+    hooks: Hooks,
+    save: Callable[[Progress], Path],
+    every_steps: int,
+    stop: Callable[[], bool],
+) -> Progress:
+    """Train until the stage's budget is spent, or some rank was asked to stop.
+
+    Args:
+        progress: where to go on; its stage is the one of ``run``.
+        save: writes a checkpoint of this progress and says where; called by all ranks, every
+            ``every_steps`` steps of the run and at the end, whichever way it came.
+        stop: asked on every rank before each step.
+
+    Returns:
+        how far it came; ``finished`` is false where it was stopped.
+
+    Raises:
+        DivergedError, TooManyRejectedError, OutOfMemoryError: see ``guards``; nothing is saved.
+    """
+    saved = -1
+    stopped = False
+    while not stopped and run.budget.spent(progress) < 1.0:
+        progress, report, stopped = _step(run, progress, world, hooks, stop())
+        hooks.step_end(report)
+        if progress.step % every_steps == 0 and run.budget.spent(progress) < 1.0:
+            saved = _saved(progress, save, hooks)
+    if run.budget.spent(progress) >= 1.0:
+        progress = attrs.evolve(progress, finished=True)
+    if progress.step != saved:
+        _saved(progress, save, hooks)
+    return progress
+
+
+def _step(
+    run: StageRun, progress: Progress, world: World, hooks: Hooks, stop: bool
+) -> tuple[Progress, StepReport, bool]:
+    began = time.perf_counter()
+    number = progress.step + 1
+    data = run.loader.next_step()
+    facts = shared(facts_of(data, run.objectives, stop))
+    for key, reason, detail in facts.rejected:
+        hooks.sample_rejected(number, key, reason, detail)
+    seed_step(run.seed, number, world.rank)
+    multiplier = run.optimizer.multiplier(progress.stage_step, run.budget.spent(progress))
+    sums, norm = _update(run, data.batches, facts.divisors, multiplier, number)
+    sums = sum_floats(sums)
+    losses = _losses(run, facts, sums)
+    finite = math.isfinite(norm) and all(map(math.isfinite, sums))
+    progress = progress.after_step(tokens=facts.tokens, counts=facts.counts, finite=finite)
+    check_finite(progress, run.max_skipped_in_a_row, facts.keys)
+    check_rejected(progress, run.max_rejected_share)
+    seconds = time.perf_counter() - began
+    values = {
+        **losses,
+        "grad_norm": norm,
+        "lr": run.optimizer.lr * multiplier,
+        **_measures(facts, seconds, world.size),
+        "skipped": float(progress.skipped),
+    }
+    report = StepReport(
+        stage=run.name,
+        step=progress.step,
+        stage_step=progress.stage_step,
+        progress=min(run.budget.spent(progress), 1.0),
+        values=values,
+    )
+    return progress, report, facts.stop
+
+
+def _update(
+    run: StageRun,
+    batches: Sequence[PackedBatch],
+    divisors: Sequence[float],
+    multiplier: float,
+    number: int,
+) -> tuple[list[float], float]:
+    """Backward of every pack, and the step: this rank's summed losses, and the gradient's norm."""
+    total = torch.zeros(len(run.objectives), device=run.engine.device)
+    for batch in batches:
+        with memory_told(batch, number):
+            total += run.engine.backward(batch, divisors)
+    norm = run.engine.step(multiplier)
+    *sums, last = torch.cat([total, norm.reshape(1)]).tolist()  # the step's one wait
+    return sums, last
+
+
+def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str, float]:
+    """The total loss, and each objective's own where there are several; 0 for an objective that
+    has no term in the whole step."""
+    means = [total / divisor for total, divisor in zip(sums, facts.divisors, strict=True)]
+    losses = {"loss": sum(mean * weight for mean, weight in zip(means, run.weights, strict=True))}
+    if len(means) > 1:
+        named = zip(run.objective_names, means, strict=True)
+        losses |= {f"loss/{name}": mean for name, mean in named}
+    return losses
+
+
+def _measures(facts: StepFacts, seconds: float, processes: int) -> dict[str, float]:
+    return {
+        "tokens": float(facts.tokens),
+        "views": float(facts.views),
+        "labels": float(facts.labels),
+        "samples": facts.counts.get("samples", 0.0),
+        "rejected": float(len(facts.rejected)),
+        "tokens_per_pack": facts.tokens / facts.packs,
+        "seconds": seconds,
+        "tokens_per_second": facts.tokens / seconds,
+        "tokens_per_second_per_process": facts.tokens / seconds / processes,
+        "data_wait_share": min(facts.wait_seconds / seconds, 1.0),
+    }
+
+
+def _saved(progress: Progress, save: Callable[[Progress], Path], hooks: Hooks) -> int:
+    hooks.checkpoint_saved(save(progress), progress.step)
+    return progress.step

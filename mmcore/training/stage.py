@@ -1,0 +1,41 @@
+"""A stage that is ready to run: everything the loop needs, put together by whoever assembles it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from mmcore.interfaces import Engine, Objective, OptimizerSpec
+from mmcore.training.feed import Loader
+from mmcore.training.progress import Budget
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StageRun:
+    """One stage of a run.
+
+    Attributes:
+        name: of the stage.
+        engine: around a ``TrainingStep`` of the same objectives and weights, in the same order.
+        objectives, objective_names, weights: what is learned, under which name it is reported,
+            and its factor in the total loss.
+        loader: this rank's share of the data.
+        optimizer: whose schedule is followed.
+        budget: how long the stage lasts.
+        seed: of the run.
+        max_rejected_share: more rejected rows than this share stop the run.
+        max_skipped_in_a_row: so many steps in a row without a finite gradient stop the run.
+    """
+
+    name: str
+    engine: Engine
+    objectives: Sequence[Objective]
+    objective_names: Sequence[str]
+    weights: Sequence[float]
+    loader: Loader
+    optimizer: OptimizerSpec
+    budget: Budget
+    seed: int = 0
+    max_rejected_share: float = 0.05
+    max_skipped_in_a_row: int = 5

@@ -1,0 +1,85 @@
+"""What the ranks tell one another before a step: host data, in one exchange."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import attrs
+
+from mmcore.interfaces import Objective
+from mmcore.training.feed import StepData
+from mmcore.training.ranks import gather_objects
+
+
+@attrs.frozen
+class StepFacts:
+    """A step's data, as one rank knows it or (after ``shared``) as all do together.
+
+    Attributes:
+        terms: per objective, how many terms its loss will sum over.
+        packs, positions: packs, and their length, blank ones included.
+        tokens, views, labels: positions that hold a sample, pictures' views, learned positions.
+        counts: what the loader counted.
+        rejected: key, reason and detail of every row that could not be used.
+        keys: of the samples.
+        wait_seconds: how long the data was waited for; of the ranks, the longest.
+        stop: whether this process, or any, was asked to stop.
+    """
+
+    terms: tuple[float, ...]
+    packs: int
+    positions: int
+    tokens: int
+    views: int
+    labels: int
+    counts: dict[str, float]
+    rejected: tuple[tuple[str, str, str], ...]
+    keys: tuple[str, ...]
+    wait_seconds: float
+    stop: bool
+
+    @property
+    def divisors(self) -> list[float]:
+        """What the summed losses are divided by: 1 where nobody has anything to teach."""
+        return [term or 1.0 for term in self.terms]
+
+
+def facts_of(data: StepData, objectives: Sequence[Objective], stop: bool) -> StepFacts:
+    """What this rank knows of its packs before any forward."""
+    batches = data.batches
+    return StepFacts(
+        terms=tuple(sum(one.count(batch) for batch in batches) for one in objectives),
+        packs=len(batches),
+        positions=sum(sum(batch.lengths) for batch in batches),
+        tokens=sum(batch.tokens for batch in batches),
+        views=sum(batch.views for batch in batches),
+        labels=sum(batch.labels for batch in batches),
+        counts=dict(data.counts),
+        rejected=tuple((str(row.key), row.reason, row.detail) for row in data.rejected),
+        keys=tuple(str(segment.key) for batch in batches for segment in batch.segments),
+        wait_seconds=data.wait_seconds,
+        stop=stop,
+    )
+
+
+def shared(mine: StepFacts) -> StepFacts:
+    """What all ranks know together; the same on every rank."""
+    everyone = gather_objects(mine)
+    counts: defaultdict[str, float] = defaultdict(float)
+    for facts in everyone:
+        for name, count in facts.counts.items():
+            counts[name] += count
+    return StepFacts(
+        terms=tuple(map(sum, zip(*(facts.terms for facts in everyone), strict=True))),
+        packs=sum(facts.packs for facts in everyone),
+        positions=sum(facts.positions for facts in everyone),
+        tokens=sum(facts.tokens for facts in everyone),
+        views=sum(facts.views for facts in everyone),
+        labels=sum(facts.labels for facts in everyone),
+        counts=dict(counts),
+        rejected=tuple(row for facts in everyone for row in facts.rejected),
+        keys=tuple(key for facts in everyone for key in facts.keys),
+        wait_seconds=max(facts.wait_seconds for facts in everyone),
+        stop=any(facts.stop for facts in everyone),
+    )

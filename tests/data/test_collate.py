@@ -1,0 +1,119 @@
+"""A collated pack equals what a naive loop over tokens writes down."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmcore.data.collate import blank_batch, collate
+from mmcore.data.tokenized import TokenizedSample
+from mmcore.interfaces import ImagePart, ImageRef, PackedBatch, Sample, SampleKey, TextPart
+
+
+def make(preparer: Any, encoded: Any, *, pictures: bool, learned: bool) -> tuple[Any, ...]:
+    prepare = preparer()
+    samples: list[TokenizedSample] = []
+    for row, text in enumerate(("ab", "c", "defg")):
+        ref = ImageRef(data=encoded(9 + 9 * row, 10, row))
+        shown = [ImagePart(ref, "user")] * row if pictures else []
+        turns = [TextPart("q", "user", loss=False), TextPart(text, "assistant", loss=learned)]
+        key = SampleKey("src", "s", row)
+        if learned:
+            samples += prepare.tokenize(Sample(key, (*shown, *turns)), "split")
+        else:
+            samples.append(prepare.prompt(key, (*shown, *turns)))
+    tiles = [prepare.realise(one) for one in samples]
+    batch = collate(samples, tiles, view=prepare.view, tokens_per_view=3, lane=2)
+    return samples, tiles, batch
+
+
+def naive(samples: list[TokenizedSample]) -> dict[str, list[int]]:
+    """All index tensors, token by token."""
+    out: dict[str, list[int]] = {name: [] for name in ("ids", "pos", "at", "target", "of", "image")}
+    borders = [0]
+    for number, sample in enumerate(samples):
+        start = borders[-1]
+        for place, one in enumerate(sample.input_ids_T.tolist()):
+            out["ids"].append(one)
+            out["pos"].append(place)
+            if one == 258:
+                out["image"].append(start + place)
+            if place and sample.learned_T[place]:
+                out["at"].append(start + place - 1)
+                out["target"].append(one)
+                out["of"].append(number)
+        borders.append(start + len(sample.input_ids_T))
+    return {**out, "borders": borders}
+
+
+def test_against_a_naive_reference(preparer: Any, encoded: Any) -> None:
+    samples, tiles, batch = make(preparer, encoded, pictures=True, learned=True)
+    want = naive(samples)
+    assert batch.input_ids_T.tolist() == want["ids"]
+    assert batch.position_ids_T.tolist() == want["pos"]
+    assert batch.cu_seqlens.tolist() == want["borders"]
+    assert batch.label_index_L.tolist() == want["at"]
+    assert batch.targets_L.tolist() == want["target"]
+    assert batch.label_segment_L.tolist() == want["of"]
+    assert batch.image_token_index_K.tolist() == want["image"]
+    assert batch.label_weight_L.tolist() == [1.0] * len(want["at"])
+    views = [view for one in tiles for tile in one for view in tile.pixels_NCHW]
+    masks = [mask for one in tiles for tile in one for mask in tile.patch_mask_NP]
+    assert np.array_equal(batch.pixels_NCHW.numpy(), np.stack(views))
+    assert np.array_equal(batch.patch_mask_NP.numpy(), np.stack(masks))
+    assert [s.labels for s in batch.segments] == [want["of"].count(n) for n in range(3)]
+    assert [(s.start, s.stop) for s in batch.segments] == list(
+        zip(want["borders"], want["borders"][1:], strict=False)
+    )
+    assert batch.views == len(views) == len(want["image"]) // 3
+    assert (batch.tokens, batch.labels, batch.lane) == (len(want["ids"]), len(want["at"]), 2)
+
+
+def test_types(preparer: Any, encoded: Any) -> None:
+    for batch in (
+        make(preparer, encoded, pictures=True, learned=True)[2],
+        make(preparer, encoded, pictures=False, learned=False)[2],
+        blank_batch(preparer().view, preparer().text),
+    ):
+        assert {
+            name: getattr(batch, name).dtype
+            for name in PackedBatch.__slots__
+            if isinstance(getattr(batch, name, None), torch.Tensor)
+        } == {
+            "input_ids_T": torch.int64,
+            "position_ids_T": torch.int64,
+            "cu_seqlens": torch.int32,
+            "label_index_L": torch.int64,
+            "targets_L": torch.int64,
+            "label_weight_L": torch.float32,
+            "pixels_NCHW": torch.uint8,
+            "patch_mask_NP": torch.bool,
+            "image_token_index_K": torch.int64,
+            "label_segment_L": torch.int32,
+        }
+
+
+def test_no_pictures_means_one_blank_view_that_goes_nowhere(preparer: Any, encoded: Any) -> None:
+    batch = make(preparer, encoded, pictures=False, learned=True)[2]
+    assert batch.pixels_NCHW.shape == (1, 3, 8, 8)
+    assert not batch.patch_mask_NP.any()
+    assert batch.patch_mask_NP.shape == (1, 4)
+    assert len(batch.image_token_index_K) == 0
+    assert batch.views == 0
+
+
+def test_no_labels_means_one_row_of_weight_zero(preparer: Any, encoded: Any) -> None:
+    batch = make(preparer, encoded, pictures=True, learned=False)[2]
+    assert batch.label_weight_L.tolist() == [0.0]
+    assert batch.label_index_L.tolist() == [0]
+    assert 0 <= int(batch.targets_L) < 264
+    assert batch.labels == 0
+
+
+def test_a_blank_pack_counts_for_nothing(preparer: Any) -> None:
+    batch = blank_batch(preparer().view, preparer().text)
+    assert (batch.tokens, batch.views, batch.labels, batch.segments) == (0, 0, 0, ())
+    assert batch.lane == -1
+    assert batch.cu_seqlens.tolist() == [0, 1]
+    assert batch.lengths == (1,)
+    assert batch.label_weight_L.sum() == 0

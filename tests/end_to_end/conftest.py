@@ -1,0 +1,55 @@
+"""Whole runs as a user starts them: the command in a process of its own, in an empty folder."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+class Workplace:
+    """A folder with the mini recipe, in which `mmcore` is typed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copy(HERE / "mini.toml", folder / "mini.toml")
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "COLUMNS": "200",
+        }
+
+    def start(self, *words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mmcore", *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def mmcore(self, *words: str, fails: bool = False) -> str:
+        process = self.start(*words)
+        output, _ = process.communicate()
+        assert (process.returncode != 0) == fails, output
+        assert "Traceback" not in output, output
+        return output
+
+    def metrics(self, run: str = "mini") -> list[dict]:
+        path = self.folder / "runs" / run / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def losses(self, run: str = "mini") -> dict[int, float]:
+        return {line["step"]: line["loss"] for line in self.metrics(run)}
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    return Workplace(tmp_path)

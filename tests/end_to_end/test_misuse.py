@@ -1,0 +1,81 @@
+"""What users do wrong gets one clear message, and nothing is lost."""
+
+import json
+
+
+def test_a_run_folder_of_another_recipe_is_refused(workplace):
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    before = workplace.losses()
+    output = workplace.mmcore(
+        "run", "mini.toml", "--set", "stages.captions.optimizer.lr=0.5", fails=True
+    )
+    assert "made for another recipe" in output
+    assert "stages.0.optimizer.lr: 0.001 -> 0.5" in output
+    assert workplace.losses() == before
+
+
+def test_never_starts_anew_and_keeps_the_old_run(workplace):
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    workplace.mmcore("run", "mini.toml", "--stage", "captions", "--resume", "never")
+    assert (workplace.folder / "runs" / "mini.old-1" / "metrics.jsonl").exists()
+    assert len(workplace.losses()) == 6
+
+
+def test_unknown_names_are_refused_with_the_nearest(workplace):
+    output = workplace.mmcore(
+        "run", "mini.toml", "--set", "model.token_sampler.use=percever", fails=True
+    )
+    assert "did you mean 'perceiver'?" in output
+    output = workplace.mmcore("run", "mini.toml", "--set", "stages.caption.steps=3", fails=True)
+    assert "did you mean 'captions'?" in output
+    output = workplace.mmcore("run", "mini.toml", "--stage", "caption", fails=True)
+    assert "did you mean 'captions'?" in output
+
+
+def test_xformers_on_a_cpu_is_refused(workplace):
+    output = workplace.mmcore("run", "mini.toml", "--set", "model.attention=xformers", fails=True)
+    assert "xformers" in output
+    assert "sdpa" in output
+
+
+def test_generate_needs_a_trained_run_and_a_picture(workplace):
+    assert "no run folder" in workplace.mmcore("generate", "nowhere", "Why?", fails=True)
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    output = workplace.mmcore("generate", "runs/mini", "--image", "no.png", "Why?", fails=True)
+    assert "no.png" in output
+    (workplace.folder / "bad.png").write_bytes(b"<html>")
+    output = workplace.mmcore("generate", "runs/mini", "--image", "bad.png", "Why?", fails=True)
+    assert "bad.png" in output
+
+
+def test_an_empty_dataset_is_named(workplace):
+    folder = workplace.folder / "data" / "answers"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text("[]")
+    output = workplace.mmcore(
+        "run", "mini.toml",
+        "--set", "stages.captions.data=[{use='llava-json', path='data/answers/*.json'}]",
+        fails=True,
+    )  # fmt: skip
+    assert "llava-json" in output
+    assert "no rows" in output
+
+
+def test_bad_rows_are_counted_and_written_down_and_the_run_goes_on(workplace):
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    folder = workplace.folder / "data" / "answers"
+    shard = sorted(folder.glob("*.json"))[0] if folder.exists() else None
+    if shard is None:
+        workplace.mmcore("run", "mini.toml", "--resume", "never")
+        shard = sorted(folder.glob("*.json"))[0]
+    rows = json.loads(shard.read_text())
+    rows[0]["image"] = "pictures/gone.png"
+    rows[1]["image"] = "../../outside.png"
+    shard.write_text(json.dumps(rows))
+    workplace.mmcore(
+        "run", "mini.toml", "--set", "name=bad", "--set", "data.max_rejected_share=0.5",
+        "--set", "stages.answers.steps=12",
+    )  # fmt: skip
+    lines = (workplace.folder / "runs" / "bad" / "rejected.jsonl").read_text().splitlines()
+    reasons = {json.loads(line)["reason"] for line in lines}
+    assert reasons == {"image-missing", "image-outside-root"}

@@ -1,0 +1,128 @@
+"""Facts that no single table sees: each is a fault at its key's line."""
+
+import pytest
+
+from mmcore.recipe import RecipeError, labels, load_recipe
+from mmcore_registry import Problem
+
+
+@pytest.fixture
+def faults(write, registry):
+    def faults(*changes, overrides=(), machine=False):
+        with pytest.raises(RecipeError) as error:
+            load_recipe(write_changed(*changes), overrides, registry=registry, machine=machine)
+        return [str(fault) for fault in error.value.faults]
+
+    def write_changed(*changes):
+        return write() if not changes else write(write().read_text(), *changes)
+
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            [("packs_per_step = 8", "packs_per_step = 9")],
+            "30: stages.base.batch.packs_per_step: is 9, wanted a multiple of data.lanes = 4; 12",
+        ),
+        (
+            [("lanes = 4\n", "")],
+            "29: stages.base.batch.packs_per_step: is 8, wanted a multiple of data.lanes = 64; 64",
+        ),
+        (
+            [("max_tokens = 512", "max_tokens = 513")],
+            "45: stages.sft.batch.max_tokens: is 513, the LLM reads at most 512 tokens",
+        ),
+        (
+            [("queries = 8", "queries = 256")],
+            "30: stages.base.batch.max_tokens: is 256: one view takes 256 tokens, which leaves no",
+        ),
+        (
+            [('train = ["llm"]', 'train = ["lm"]')],
+            "40: stages.sft.train.0: is 'lm', wanted one of 'encoder', 'token_sampler', 'llm'; did",
+        ),
+        (
+            [('train = ["llm"]', 'train = ["llm", { part = "llm", lr = 1 }]')],
+            "40: stages.sft.train.1: 'llm' is named 2 times",
+        ),
+        (
+            [('train = ["llm"]', "train = []")],
+            "40: stages.sft.train: names no part: wanted at least one of encoder, token_sampler",
+        ),
+        (
+            [('name = "sft"', 'name = "base"')],
+            "39: stages.1.name: 'base' is the name of 2 stages",
+        ),
+        (
+            [('stage = "sft"', 'stage = "stf"')],
+            "54: evaluations.0.stage: no stage is called 'stf'; did you mean 'sft'?",
+        ),
+        (
+            [('use = "talk"', 'use = "contrast"')],
+            "29: stages.base.objectives.0.use: 'contrast' needs tower of the token sampler; 'resam",
+        ),
+        (
+            [('variant = "large"', "feature_width = 9")],
+            "10: model.encoder.feature_width: is 9, wanted an even number",
+        ),
+        (
+            [('use = "resampler"\nqueries = 8\ndepth = 3', 'use = "pool"\nfactor = 3')],
+            "13: model.token_sampler: does not fit the encoder's views of 16 patches: factor is 3,",
+        ),
+    ],
+)
+def test_contradictions(faults, changes, fault):
+    found = faults(*changes)
+    assert any(line.startswith(f"demo.toml:{fault}") for line in found), found
+
+
+def test_contradictions_are_found_beside_other_faults(faults):
+    """A stage with a fault elsewhere, and a recipe that misses a key, are checked all the same."""
+    found = faults(
+        ("lr = 1e-5 }\ndata", "lr = -1 }\ndata"),
+        ("max_tokens = 512", "max_tokens = 4096"),
+        ('name = "demo"', 'nme = "demo"'),
+    )
+    keys = [line.split(": ")[1] for line in found]
+    assert keys == ["name", "nme", "stages.sft.batch.max_tokens", "stages.sft.optimizer.lr"]
+
+
+def test_no_consequential_faults(faults):
+    """What depends on a faulty value is not guessed at."""
+    assert len(faults(("lanes = 4", 'lanes = "four"'))) == 1
+    assert len(faults(('use = "resampler"', 'use = "resempler"'))) == 1
+
+
+def test_data_must_be_there_only_on_a_machine_that_trains(write, registry, faults, tmp_path):
+    real = ("synthetic = { rows = 10 }", "")
+    load_recipe(write(write().read_text(), real), registry=registry)
+    found = faults(real, machine=True)
+    assert found == ["demo.toml:35: stages.base.data.0.path: no file matches 'data/*.json'"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").write_text("[]")
+    load_recipe(write(write().read_text(), real), registry=registry, machine=True)
+
+
+def test_the_data_of_a_task_is_looked_for_too(faults):
+    change = (", synthetic = { rows = 5, held_out = true } }", " }")
+    (line,) = faults(change, machine=True)
+    assert line == "demo.toml:55: evaluations.0.data.path: no file matches 'held/*.json'"
+
+
+def test_problems_of_the_machine_do_not_hinder_a_plan(write, registry, specs, monkeypatch):
+    def problems(self):
+        yield Problem("weights", "no such folder", "fetch it", machine=True)
+
+    monkeypatch.setattr(specs["eye"], "problems", problems)
+    load_recipe(write(), registry=registry)
+    with pytest.raises(RecipeError, match="11: model.encoder.weights: no such folder; fetch it"):
+        load_recipe(write(), registry=registry, machine=True)
+
+
+def test_labels(write, registry):
+    recipe = load_recipe(write(), registry=registry)
+    assert labels(recipe.stages[1]) == [
+        ("pages", recipe.stages[1].data[0]),
+        ("pages#2", recipe.stages[1].data[1]),
+    ]
