@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import attrs
 
@@ -74,17 +74,23 @@ def _is_table(kind: object) -> TypeGuard[type[attrs.AttrsInstance]]:
 
 def _default(field: attrs.Attribute[object]) -> str:
     """The default as it would be written; nothing where the key must be given."""
-    default = field.default
+    default: Any = field.default
     if default is attrs.NOTHING:
         return ""
     if default is None:
         return " = none"
-    factory = getattr(default, "factory", None)
-    if isinstance(factory, VariantPreset):
-        return " = of the variant"
-    if factory is not None:
-        return " = {}"
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # its stub is a function
+        return _made_default(default)
     return f" = {_literal(default)}"
+
+
+def _made_default(factory: Any) -> str:
+    if isinstance(factory.factory, VariantPreset):
+        return " = of the variant"
+    if factory.takes_self:
+        return " = from other keys"
+    made = factory.factory()
+    return " = {}" if attrs.has(type(made)) else f" = {_literal(made)}"
 
 
 def _literal(value: object) -> str:

@@ -46,11 +46,12 @@ def exit_code(error: BaseException) -> int | None:
 def print_faults(error: RecipeError) -> None:
     """One line per fault, and a count, to stderr; coloured on a terminal."""
     for fault in error.faults:
-        click.echo(_coloured(fault), err=True)
+        click.echo(coloured(fault), err=True)
     click.echo(click.style(error.count, bold=True), err=True)
 
 
-def _coloured(fault: Fault) -> str:
+def coloured(fault: Fault) -> str:
+    """The words of ``str(fault)``, with the place, the key and the hint set apart."""
     key = f"{click.style(fault.key, fg='cyan')}: " if fault.key else ""
     hint = f"; {click.style(fault.hint, fg='green')}" if fault.hint else ""
     return f"{click.style(fault.place, bold=True)}: {key}{fault.message}{hint}"

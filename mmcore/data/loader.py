@@ -74,12 +74,12 @@ class PackLoader:
         workers: int = 0,
         state: Mapping[int, LaneState] | None = None,
     ) -> None:
+        settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows)
         _check_numbers(lanes, packs_per_step, rank, ranks, workers)
         mine = list(range(rank, lanes, ranks))
         self._blanks = -(-lanes // ranks) - len(mine)
         self._blank = blank_batch(preparer.view, preparer.text)
         self._rounds, self._workers = packs_per_step // lanes, workers
-        settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows)
         self._lanes = LaneSet(mine, list(sources), settings, _own_states(mine, state or {}))
         for lane, saved in self._lanes.states.items():
             check_state(saved, lane, [label for label, _ in sources], settings)

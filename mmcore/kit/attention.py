@@ -168,13 +168,14 @@ def _attend_one(
     if window is not None and length > window:
         band_LL = torch.ones(length, length, dtype=torch.bool, device=q_LHM.device)
         band_LL = band_LL.tril().triu(1 - window)
-    out_HLM = scaled_dot_product_attention(
-        q_LHM.transpose(0, 1),
-        k_LGM.transpose(0, 1),
-        v_LGM.transpose(0, 1),
+    # With a batch axis: without one, torch takes its slow kernel.
+    out_1HLM = scaled_dot_product_attention(
+        q_LHM.transpose(0, 1)[None],
+        k_LGM.transpose(0, 1)[None],
+        v_LGM.transpose(0, 1)[None],
         attn_mask=band_LL,
         is_causal=band_LL is None,
         scale=scale,
         enable_gqa=heads != k_LGM.shape[1],
     )
-    return out_HLM.transpose(0, 1)
+    return out_1HLM[0].transpose(0, 1)

@@ -156,7 +156,7 @@ class _Reader:
         if types[-1] is Ellipsis or get_origin(kind) is not tuple:
             types = [types[0]] * len(node.value)
         if len(types) != len(node.value):
-            raise self._fault(node, f"has {len(node.value)} elements, wanted {wanted(kind)}")
+            raise self._fault(node, f"has length {len(node.value)}, wanted {wanted(kind)}")
         read = self._read_all(list(zip(node.value, types, strict=True)))
         return list(read) if get_origin(kind) is list else tuple(read)
 
@@ -194,16 +194,15 @@ class _Reader:
         use = node.value.get("use")
         if use is None:
             known = ", ".join(self._registry.names(base.kind)) or "none is installed"
-            raise self._fault(node, f"no `use`: wanted the name of a {base.kind} ({known})")
-        if not isinstance(use.value, str):
-            raise self._wrong_type(use, str)
+            raise self._fault(node, f"no `use`, wanted {wanted(base)} (known: {known})")
+        name = str(self.read(use, str))
         try:
-            spec = self._registry.get(base.kind, use.value)
+            spec = self._registry.get(base.kind, name)
         except RegistryError as error:
             raise self._fault(use, str(error)) from None
         if not issubclass(spec, base):
             label = f"{base.__module__}.{base.__qualname__}"
-            raise self._fault(use, f"{use.value!r} is no {label}, which is wanted here")
+            raise self._fault(use, f"{name!r} is no {label}, which is wanted here")
         left_over = set(attrs.fields_dict(base))
         keys = {
             key: below

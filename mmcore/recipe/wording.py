@@ -64,7 +64,7 @@ def wanted(kind: object) -> str:
             return f"an array, each element {wanted(inner[0])}"
         return f"an array of {len(inner)}: " + ", ".join(wanted(one) for one in inner)
     if inspect.isclass(kind) and issubclass(kind, Spec):
-        return f"a table with a {kind.kind}'s name as `use`"
+        return f"a table whose `use` names a component of kind {kind.kind}"
     return "a table"
 
 

@@ -50,8 +50,11 @@ def train_stage(
     saved = -1
     stopped = False
     while not stopped and run.budget.spent(progress) < 1.0:
-        progress, report, stopped = _step(run, progress, world, hooks, stop())
+        progress, report, facts = _step(run, progress, world, hooks, stop())
         hooks.step_end(report)
+        check_finite(progress, run.max_skipped_in_a_row, facts.keys)
+        check_rejected(progress, run.max_rejected_share)
+        stopped = facts.stop
         if progress.step % every_steps == 0 and run.budget.spent(progress) < 1.0:
             saved = _saved(progress, save, hooks)
     if run.budget.spent(progress) >= 1.0:
@@ -63,7 +66,7 @@ def train_stage(
 
 def _step(
     run: StageRun, progress: Progress, world: World, hooks: Hooks, stop: bool
-) -> tuple[Progress, StepReport, bool]:
+) -> tuple[Progress, StepReport, StepFacts]:
     began = time.perf_counter()
     number = progress.step + 1
     data = run.loader.next_step()
@@ -77,8 +80,6 @@ def _step(
     losses = _losses(run, facts, sums)
     finite = math.isfinite(norm) and all(map(math.isfinite, sums))
     progress = progress.after_step(tokens=facts.tokens, counts=facts.counts, finite=finite)
-    check_finite(progress, run.max_skipped_in_a_row, facts.keys)
-    check_rejected(progress, run.max_rejected_share)
     seconds = time.perf_counter() - began
     values = {
         **losses,
@@ -94,7 +95,7 @@ def _step(
         progress=min(run.budget.spent(progress), 1.0),
         values=values,
     )
-    return progress, report, facts.stop
+    return progress, report, facts
 
 
 def _update(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,7 +55,6 @@ class DeepSpeedEngine:
         _prepare_process(world)
         import deepspeed
 
-        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         self._device = torch.device(world.device)
         module.to(self._device)
         filled = [group for group in groups if group.parameters]

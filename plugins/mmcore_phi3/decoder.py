@@ -36,8 +36,7 @@ class Phi3(nn.Module):
         if head_bias:
             nn.init.zeros_(self.lm_head.bias)
         if recompute:
-            options = {"use_reentrant": False}
-            self.model.gradient_checkpointing_enable(options)  # type: ignore[no-untyped-call]  # HF
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
 
     @property
     def head(self) -> Head:

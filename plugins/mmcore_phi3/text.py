@@ -184,7 +184,7 @@ class PhiTextFormat:
         encoding = self.tokenizer.encode(text[start:], add_special_tokens=False)
         ends = list(itertools.accumulate(len(part.text) for part in texts))
         learned = [
-            is_learned(texts[bisect.bisect_left(ends, max(start + stop, 1))])
+            is_learned(texts[bisect.bisect_left(ends, start + max(stop, 1))])
             for _, stop in encoding.offsets
         ]
         for flag, run in itertools.groupby(zip(encoding.ids, learned, strict=True), lambda x: x[1]):

@@ -1,8 +1,9 @@
-"""Files of JSON lines that a killed run leaves readable and a resumed run continues cleanly."""
+"""A file of JSON lines that a killed run leaves readable and a resumed run continues cleanly."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,48 +12,49 @@ from typing import Any, TextIO
 from mmcore.interfaces import Evaluation, RunInfo, StepReport
 from mmcore_registry import hookimpl
 
-METRICS, REJECTED = "metrics.jsonl", "rejected.jsonl"
+METRICS = "metrics.jsonl"
 
 
 class JsonLinesTracker:
-    """Writes a line per step and per rejected row; every line is on its way to disk at once."""
+    """Writes a line per step and per evaluation; every line leaves the process at once."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: dict[str, TextIO] = {}
+        self._path = folder / METRICS
+        self._file: TextIO | None = None
 
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for name in (METRICS, REJECTED):
-            drop_after(self._folder / name, run.step)
-            self._files[name] = (self._folder / name).open("a", encoding="utf-8")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        drop_after(self._path, run.step)
+        self._file = self._path.open("a", encoding="utf-8")
 
     @hookimpl
     def mmcore_step_end(self, report: StepReport) -> None:
         told = {"step": report.step, "stage": report.stage, "stage_step": report.stage_step}
-        self._write(METRICS, told | dict(report.values))
+        self._write(told | dict(report.values))
 
     @hookimpl
     def mmcore_evaluated(self, evaluation: Evaluation) -> None:
         scores = {f"accuracy/{one.kind}": one.accuracy for one in evaluation.scores}
         told = {"step": evaluation.step, "task": evaluation.task, "after": evaluation.after}
-        self._write(METRICS, told | scores)
-
-    @hookimpl
-    def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
-        self._write(REJECTED, {"step": step, "key": key, "reason": reason, "detail": detail})
+        self._write(told | scores)
 
     @hookimpl
     def mmcore_run_end(self, status: str) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _write(self, name: str, line: Mapping[str, object]) -> None:
-        file = self._files[name]
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        file.flush()
+    def _write(self, line: Mapping[str, object]) -> None:
+        assert self._file is not None, "the run has not started"
+        told = {key: _sayable(value) for key, value in line.items()}
+        self._file.write(json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n")
+        self._file.flush()
+
+
+def _sayable(value: object) -> object:
+    """JSON has no word for a number that is not finite; null stands for it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def drop_after(path: Path, step: int) -> None:

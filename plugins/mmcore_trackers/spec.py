@@ -12,7 +12,7 @@ from mmcore_registry import doc
 
 @attrs.frozen(kw_only=True)
 class JsonLinesSpec(TrackerSpec):
-    """One JSON object per step in ``metrics.jsonl``, and per rejected row in ``rejected.jsonl``.
+    """One JSON object per step and per evaluation in ``metrics.jsonl`` of the run.
 
     Numbers are written in full precision. A resumed run drops what was written for the steps
     that it makes again.
@@ -21,7 +21,7 @@ class JsonLinesSpec(TrackerSpec):
     name: ClassVar[str] = "jsonl"
 
     def build(self, run: RunInfo) -> Tracker:
-        """The tracker; its files are opened when the run starts."""
+        """The tracker; its file is opened when the run starts."""
         from mmcore_trackers.json_lines import JsonLinesTracker
 
         return JsonLinesTracker(run.folder)

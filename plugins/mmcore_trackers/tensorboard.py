@@ -26,15 +26,15 @@ class TensorBoardTracker:
 
     @hookimpl
     def mmcore_step_end(self, report: StepReport) -> None:
-        if self._writer is None or report.step % self._every_steps:
+        assert self._writer is not None, "the run has not started"
+        if report.step % self._every_steps:
             return
         for name, value in report.values.items():
             self._writer.add_scalar(name, value, report.step)
 
     @hookimpl
     def mmcore_evaluated(self, evaluation: Evaluation) -> None:
-        if self._writer is None:
-            return
+        assert self._writer is not None, "the run has not started"
         for score in evaluation.scores:
             self._writer.add_scalar(
                 f"{evaluation.task}/{score.kind}", score.accuracy, evaluation.step

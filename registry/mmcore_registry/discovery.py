@@ -51,7 +51,7 @@ def _load_one(entry: EntryPoint, registry: Registry, is_blocked: bool) -> Plugin
         module = entry.load()
         specs = _announced(module)
         registry.add(specs, plugin=entry.name, distribution=distribution)
-    except Exception as error:  # a stranger's module may raise anything, and must disturb nobody
+    except (Exception, SystemExit) as error:  # a stranger's module must disturb nobody
         return plugin("broken", f"{type(error).__name__}: {error}")
     return plugin("loaded", seconds=time.perf_counter() - started)
 

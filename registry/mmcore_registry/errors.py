@@ -21,7 +21,7 @@ class UnknownComponent(RegistryError):
 
     def __init__(self, kind: str, name: str, known: Sequence[str], remark: str = "") -> None:
         self.kind, self.wanted, self.known = kind, name, tuple(known)
-        self.suggestion = nearest(name, known)
+        self.suggestion = nearest(name.rpartition(":")[2], known)
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
         listing = ", ".join(known) or "none"
         super().__init__(f"no {kind} is called {name!r}{hint} (known: {listing}){remark}")

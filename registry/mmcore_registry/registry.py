@@ -64,10 +64,15 @@ class Registry:
         """Take all the components of a plugin, or, if one of them is malformed, none.
 
         Raises:
-            RegistryError: a spec lacks kind, name or docstring, or is no Spec.
+            RegistryError: a spec lacks kind, name or docstring, is no Spec, or its distribution
+                has a component of that kind and name already.
             ApiMismatch: a spec was written for another component api.
         """
         components = [Component(_checked(spec), plugin, distribution) for spec in specs]
+        known = self.components()
+        for index, component in enumerate(components):
+            for other in [*known, *components[:index]]:
+                _refuse_twin(component, other)
         for component in components:
             key = (component.kind, component.name)
             self._components.setdefault(key, []).append(component)
@@ -124,6 +129,8 @@ def _checked(spec: type[Spec]) -> type[Spec]:
     if not (isinstance(spec, type) and issubclass(spec, Spec)):
         raise RegistryError(f"{spec!r} is no subclass of mmcore_registry.Spec")
     label = f"{spec.__module__}.{spec.__qualname__}"
+    if spec.api != API:  # first, since the other rules may be another api's
+        raise ApiMismatch(label, spec.api, API)
     for attribute in ("kind", "name"):
         value = getattr(spec, attribute, None)
         if not isinstance(value, str) or not value:
@@ -137,6 +144,14 @@ def _checked(spec: type[Spec]) -> type[Spec]:
     if inspect.isabstract(spec):
         missing = ", ".join(sorted(getattr(spec, "__abstractmethods__", ())))
         raise RegistryError(f"{label} does not implement {missing}")
-    if spec.api != API:
-        raise ApiMismatch(label, spec.api, API)
     return spec
+
+
+def _refuse_twin(component: Component, other: Component) -> None:
+    """Rivals of two distributions can be told apart in a recipe, those of one cannot."""
+    same_name = (component.kind, component.name) == (other.kind, other.name)
+    if same_name and component.distribution == other.distribution:
+        raise RegistryError(
+            f"{component.kind} {component.name!r} is announced twice by "
+            f"{component.distribution}: by plugin {other.plugin} and by plugin {component.plugin}"
+        )

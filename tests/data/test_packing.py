@@ -86,7 +86,7 @@ def test_fill_of_lognormal_lengths(median: int) -> None:
     packs = packs_of([Item(int(length), 0) for length in lengths], 32, 4096, 32)
     fill = [sum(item.tokens for item in pack) / 4096 for pack in packs[:-3]]
     assert np.mean(fill) >= 0.99
-    assert np.quantile(fill, 0.02) >= 0.95
+    assert np.quantile(fill, 0.05) >= 0.95
 
 
 def test_packs_cost_the_same_where_views_are_scarce() -> None:

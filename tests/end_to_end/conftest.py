@@ -44,7 +44,8 @@ class Workplace:
 
     def metrics(self, run: str = "mini") -> list[dict]:
         path = self.folder / "runs" / run / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [line for line in lines if "loss" in line]  # evaluations have lines of their own
 
     def losses(self, run: str = "mini") -> dict[int, float]:
         return {line["step"]: line["loss"] for line in self.metrics(run)}

@@ -1,4 +1,4 @@
-"""Packed attention against a dense reference, and xformers' path against its own mask on the CPU."""
+"""Packed attention against a dense reference, and xformers' path against its own mask."""
 
 from __future__ import annotations
 

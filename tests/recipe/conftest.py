@@ -165,6 +165,7 @@ class Pages(_NeverBuilt, SourceSpec):
     columns: dict[str, str] = attrs.field(factory=dict, metadata=doc("names of columns"))
     root: Path | None = attrs.field(default=None, metadata=doc("folder of the pictures"))
     limit: int | str = attrs.field(default="all", metadata=doc("rows, or all"))
+    crop: int | tuple[int, int] = attrs.field(default=0, metadata=doc("one side, or two"))
 
     @property
     def folder(self) -> Path:

@@ -40,19 +40,19 @@ def faults(write, registry):
         ),
         (
             [('train = ["llm"]', 'train = ["lm"]')],
-            "40: stages.sft.train.0: is 'lm', wanted one of 'encoder', 'token_sampler', 'llm'; did",
+            "41: stages.sft.train.0: is 'lm', wanted one of 'encoder', 'token_sampler', 'llm'; did",
         ),
         (
             [('train = ["llm"]', 'train = ["llm", { part = "llm", lr = 1 }]')],
-            "40: stages.sft.train.1: 'llm' is named 2 times",
+            "41: stages.sft.train.1: 'llm' is named 2 times",
         ),
         (
             [('train = ["llm"]', "train = []")],
-            "40: stages.sft.train: names no part: wanted at least one of encoder, token_sampler",
+            "41: stages.sft.train: names no part: wanted at least one of encoder, token_sampler",
         ),
         (
             [('name = "sft"', 'name = "base"')],
-            "39: stages.1.name: 'base' is the name of 2 stages",
+            "40: stages.1.name: 'base' is the name of 2 stages",
         ),
         (
             [('stage = "sft"', 'stage = "stf"')],
@@ -116,7 +116,7 @@ def test_problems_of_the_machine_do_not_hinder_a_plan(write, registry, specs, mo
 
     monkeypatch.setattr(specs["eye"], "problems", problems)
     load_recipe(write(), registry=registry)
-    with pytest.raises(RecipeError, match="11: model.encoder.weights: no such folder; fetch it"):
+    with pytest.raises(RecipeError, match=r"11: model\.encoder\.weights: no such folder; fetch it"):
         load_recipe(write(), registry=registry, machine=True)
 
 

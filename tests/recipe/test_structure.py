@@ -55,26 +55,26 @@ def test_the_whole_demo(write, registry):
         ('name = "demo"', 'name = "../up"', "2: name: name is '../up', wanted a letter or digit"),
         ("share = 2", "share = true", "36: stages.base.data.0.share: is true, wanted a number"),
         ("share = 2", f"share = 1{'0' * 400}", "36: stages.base.data.0.share: is 1"),
-        ("depth = 3", "dept = 3", "15: model.token_sampler.dept: no such key; did you mean 'dept"),
-        ("depth = 3", "x = 3", "15: model.token_sampler.x: no such key; the keys here are: quer"),
+        ("depth = 3", "dept = 3", "16: model.token_sampler.dept: no such key; did you mean 'dept"),
+        ("depth = 3", "x = 3", "16: model.token_sampler.x: no such key; the keys here are: quer"),
         ('variant = "large"', 'variant = "big"', "10: model.encoder.variant: variant is 'big', w"),
         ('"sdpa"', '"sdp"', "6: model.attention: is \"sdp\", wanted 'xformers' or 'sdpa' or 'aut"),
-        ('use = "mouth"', 'use = "moth"', "18: model.llm.use: no llm is called 'moth'; did you"),
-        ('use = "mouth"', "use = 3", '18: model.llm.use: is 3, wanted a string; write "3"'),
-        ('use = "mouth"', "context = 9", "17: model.llm: no `use`: wanted the name of a llm (mou"),
-        ("grids = [[1, 2], [2, 2]]", "grids = [[1, 2], [2]]", "42: stages.sft.tiler.grids.1: has"),
-        ("grids = [[1, 2], [2, 2]]", "grids = [[1, 2], 5]", "42: stages.sft.tiler.grids.1: is 5"),
+        ('use = "mouth"', 'use = "moth"', "19: model.llm.use: no llm is called 'moth'; did you"),
+        ('use = "mouth"', "use = 3", '19: model.llm.use: is 3, wanted a string; write "3"'),
+        ('use = "mouth"', "context = 9", "18: model.llm: no `use`, wanted a table whose `use` nam"),
+        ("grids = [[1, 2], [2, 2]]", "grids = [[1, 2], [2]]", "43: stages.sft.tiler.grids.1: has"),
+        ("grids = [[1, 2], [2, 2]]", "grids = [[1, 2], 5]", "43: stages.sft.tiler.grids.1: is 5"),
         ("rows = 10 }", "rows = 0 }", "37: stages.base.data.0.synthetic.rows: 'rows' must be >="),
         ("rows = 10 }", "row = 10 }", "37: stages.base.data.0.synthetic.row: no such key; did"),
-        ('train = ["llm"]', "train = [3]", "40: stages.sft.train.0: is 3, wanted the name of a p"),
-        ("lr = 1e-5 }]", "lr = 0 }]", "25: stages.base.train.1.lr: 'lr' must be > 0: 0"),
-        ("epochs = 2", "", "38: stages.sft: stage 'sft' has no length, wanted exactly one of"),
-        ("epochs = 2", "epochs = inf", "41: stages.sft.epochs: epochs is inf, wanted a finite"),
-        ("[engine]\nuse", "[[engine]]\nuse", "56: engine: is an array, wanted a table with a eng"),
+        ('train = ["llm"]', "train = [3]", "41: stages.sft.train.0: is 3, wanted the name of a p"),
+        ("lr = 1e-5 }]", "lr = 0 }]", "26: stages.base.train.1.lr: 'lr' must be > 0: 0"),
+        ("epochs = 2", "", "39: stages.sft: stage 'sft' has no length, wanted exactly one of"),
+        ("epochs = 2", "epochs = inf", "42: stages.sft.epochs: epochs is inf, wanted a finite"),
+        ("[engine]\nuse", "[[engine]]\nuse", "57: engine: is an array, wanted a table whose `use`"),
         ("share = 2", "limit = [1]", "36: stages.base.data.0.limit: is an array, wanted an integ"),
         ("share = 2", "columns = { a = 1 }", "36: stages.base.data.0.columns.a: is 1, wanted a s"),
-        ('use = "motor"', 'use = "motor"\nzero = 4', "58: engine.zero: is 4, wanted 1 or 2 or 3"),
-        ('use = "motor"', 'use = "motor"\nzero = true', "58: engine.zero: is true, wanted 1 or"),
+        ('use = "motor"', 'use = "motor"\nzero = 4', "59: engine.zero: is 4, wanted 1 or 2 or 3"),
+        ('use = "motor"', 'use = "motor"\nzero = true', "59: engine.zero: is true, wanted 1 or"),
     ],
 )
 def test_one_fault(faults, old, new, fault):
@@ -83,7 +83,7 @@ def test_one_fault(faults, old, new, fault):
 
 
 def test_missing_keys_say_what_they_are_for(faults):
-    assert faults(('name = "demo"', ""), ("lr = 1e-5 }\ndata", "}\ndata")) == [
+    assert faults(('name = "demo"', ""), (", lr = 1e-5 }\ndata", "}\ndata")) == [
         "1: name: missing, wanted a string; name of the run, and of its folder under runs/",
         "46: stages.sft.optimizer.lr: missing, wanted a number; highest learning rate",
     ]
@@ -110,9 +110,27 @@ def test_all_faults_at_once_in_the_order_of_the_file(faults):
     ]
 
 
-def test_union_takes_what_fits_and_tells_the_deepest_fault(write, registry):
-    recipe = load_recipe(write(), ["stages.base.data.0.limit=5"], registry=registry)
-    assert recipe.stages[0].data[0].limit == 5
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [("limit=5", 5), ("limit=five", "five"), ("crop=3", 3), ("crop=[3, 4]", (3, 4))],
+)
+def test_union_takes_what_fits(write, registry, assignment, value):
+    change = (f"stages.base.data.0.{assignment}",)
+    source = load_recipe(write(), change, registry=registry).stages[0].data[0]
+    assert getattr(source, assignment.partition("=")[0]) == value
+
+
+def test_union_tells_the_deepest_fault(faults):
+    assert faults(("share = 2", 'crop = [1, "x"]')) == [
+        '36: stages.base.data.0.crop.1: is "x", wanted an integer; no quotation marks'
+    ]
+    assert faults(("share = 2", "crop = true")) == [
+        "36: stages.base.data.0.crop: is true, wanted an integer or an array of 2: an integer, "
+        "an integer"
+    ]
+
+
+def test_paths(write, registry):
     recipe = load_recipe(write(), ["stages.base.data.0.root=pics"], registry=registry)
     assert recipe.stages[0].data[0].root == Path("pics")
 
@@ -137,7 +155,7 @@ def test_default_tracker_that_is_not_installed(write, specs):
     registry = Registry()
     known = [spec for name, spec in specs.items() if name not in ("jsonl", "synthetic")]
     registry.add(known, plugin="parts", distribution="parts-dist")
-    with pytest.raises(RecipeError, match="defaults of mmcore: trackers.0.use: no tracker"):
+    with pytest.raises(RecipeError, match=r"defaults of mmcore: trackers\.0\.use: no tracker"):
         load_recipe(write(), registry=registry)
 
 

@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,10 +53,8 @@ def test_rival_components_are_written_with_their_owner(write, registry, specs):
     known = [spec for name, spec in specs.items() if name != "synthetic"]
     rivals.add(known, plugin="parts", distribution="parts-dist")
 
-    other = type("Pool", (specs["pool"],), {"__doc__": "Another."})
-    import attrs
-
-    rivals.add([attrs.frozen(kw_only=True)(other)], plugin="other", distribution="other-dist")
+    other = attrs.frozen(kw_only=True)(type("Pool", (specs["pool"],), {"__doc__": "Another."}))
+    rivals.add([other], plugin="other", distribution="other-dist")
     path = write()
     recipe = load_recipe(path, ["model.token_sampler.use=other-dist:pool"], registry=rivals)
     text = to_toml(recipe, registry=rivals)

@@ -99,3 +99,7 @@ def test_bfloat16_stays_near_torch_and_buffers_stay_float32(alone, together, zer
 def test_an_infinite_clip_norm_switches_clipping_off(alone, together) -> None:
     assert_same_curve(together["unclipped", 2], alone["unclipped"])
     assert flat(alone["unclipped"]["weights"]) != flat(alone["early"]["weights"])
+
+
+def test_one_process_needs_no_launcher(launch, alone) -> None:
+    assert_same_curve(launch([{"zero": 2, **ALL}], 1)[0], alone["all"])

@@ -26,7 +26,7 @@ def theirs(phi3):
 
 
 @pytest.fixture
-def ids_T():
+def tokens():
     return torch.randint(0, 700, (sum(LENGTHS),), generator=torch.Generator().manual_seed(3))
 
 
@@ -40,34 +40,34 @@ def test_size_of_the_published_models(variant, parameters):
     assert sum(one.numel() for one in module.parameters()) == parameters
 
 
-def test_packed_hidden_states_are_those_of_transformers_one_by_one(phi3, theirs, ids_T, layout_of):
-    h_TE = phi3(phi3.embed(ids_T), layout_of(*LENGTHS))
-    for got, ids in zip(h_TE.split(LENGTHS), ids_T.split(LENGTHS), strict=True):
+def test_packed_hidden_states_are_those_of_transformers_one_by_one(phi3, theirs, tokens, layout_of):
+    h_TE = phi3(phi3.embed(tokens), layout_of(*LENGTHS))
+    for got, ids in zip(h_TE.split(LENGTHS), tokens.split(LENGTHS), strict=True):
         want = theirs.model(input_ids=ids[None], use_cache=False).last_hidden_state[0]
         torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
-def test_the_window_is_felt(spec, phi3, ids_T, layout_of):
+def test_the_window_is_felt(spec, phi3, tokens, layout_of):
     wide = attrs.evolve(spec, window=100).build(attention="sdpa")
     wide.load_state_dict(phi3.state_dict())
     layout = layout_of(*LENGTHS)
-    narrow_T = phi3(phi3.embed(ids_T), layout).split(LENGTHS)[1]
-    wide_T = wide(wide.embed(ids_T), layout).split(LENGTHS)[1]
+    narrow_T = phi3(phi3.embed(tokens), layout).split(LENGTHS)[1]
+    wide_T = wide(wide.embed(tokens), layout).split(LENGTHS)[1]
     same = (narrow_T - wide_T).abs().amax(-1) < 1e-5
     assert same.tolist() == [True] * 6 + [False] * 5
 
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_loss_and_gradients_are_those_of_transformers(
-    recompute, spec, phi3, theirs, ids_T, layout_of
+    recompute, spec, phi3, theirs, tokens, layout_of
 ):
     mine = attrs.evolve(spec, recompute=recompute, head_rows=3).build(attention="sdpa")
     mine.load_state_dict(phi3.state_dict())
     mine.train()
-    h_TE = mine(mine.embed(ids_T[:15]), layout_of(4, 11))
+    h_TE = mine(mine.embed(tokens[:15]), layout_of(4, 11))
     places = torch.tensor([0, 1, 2, *range(4, 14)])
-    mine.head(h_TE[places], ids_T[places + 1]).sum().backward()
-    for ids in ids_T[:15].split((4, 11)):
+    mine.head(h_TE[places], tokens[places + 1]).sum().backward()
+    for ids in tokens[:15].split((4, 11)):
         logits = theirs(input_ids=ids[None], use_cache=False).logits[0, :-1]
         torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum").backward()
     for name, parameter in theirs.named_parameters():
@@ -97,12 +97,12 @@ def test_log_likelihoods_are_float32_under_bfloat16(phi3):
     assert module.head(torch.randn(3, 64).bfloat16(), torch.arange(3)).dtype == torch.float32
 
 
-def prompts_of(phi3, ids_T):
+def prompts_of(phi3, tokens):
     """Two prompts, padded on the left with something that must not matter."""
     x_BTE = torch.full((2, 11, 64), 371.0)
     mask_BT = torch.zeros(2, 11, dtype=torch.bool)
-    x_BTE[0, 7:], mask_BT[0, 7:] = phi3.embed(ids_T[:4]).detach(), True
-    x_BTE[1], mask_BT[1] = phi3.embed(ids_T[4:15]).detach(), True
+    x_BTE[0, 7:], mask_BT[0, 7:] = phi3.embed(tokens[:4]).detach(), True
+    x_BTE[1], mask_BT[1] = phi3.embed(tokens[4:15]).detach(), True
     return x_BTE, mask_BT
 
 
@@ -115,23 +115,23 @@ def greedy(theirs, ids, steps):
     return new
 
 
-def test_generation_beyond_the_window_is_the_slow_one_of_transformers(phi3, theirs, ids_T):
-    answers = phi3.eval().generate(*prompts_of(phi3, ids_T), max_new_tokens=12, stop_ids=())
-    assert answers == [greedy(theirs, ids_T[:4], 12), greedy(theirs, ids_T[4:15], 12)]
+def test_generation_beyond_the_window_is_the_slow_one_of_transformers(phi3, theirs, tokens):
+    answers = phi3.eval().generate(*prompts_of(phi3, tokens), max_new_tokens=12, stop_ids=())
+    assert answers == [greedy(theirs, tokens[:4], 12), greedy(theirs, tokens[4:15], 12)]
 
 
-def test_generation_stops_at_a_stop_id_and_leaves_it_out(phi3, theirs, ids_T):
-    slow = [greedy(theirs, ids, 8) for ids in (ids_T[:4], ids_T[4:15])]
+def test_generation_stops_at_a_stop_id_and_leaves_it_out(phi3, theirs, tokens):
+    slow = [greedy(theirs, ids, 8) for ids in (tokens[:4], tokens[4:15])]
     stop = slow[0][3]
     cut = [row[: row.index(stop)] if stop in row else row for row in slow]
-    prompts = prompts_of(phi3, ids_T)
+    prompts = prompts_of(phi3, tokens)
     phi3.eval()
     assert phi3.generate(*prompts, max_new_tokens=8, stop_ids={stop}) == cut
     assert phi3.generate(*prompts, max_new_tokens=0, stop_ids={stop}) == [[], []]
 
 
-def test_sampling_draws_from_the_nucleus(phi3, ids_T):
-    prompts = prompts_of(phi3, ids_T)
+def test_sampling_draws_from_the_nucleus(phi3, tokens):
+    prompts = prompts_of(phi3, tokens)
     phi3.eval()
     likeliest = phi3.generate(*prompts, max_new_tokens=6, stop_ids=())
     narrow = phi3.generate(*prompts, max_new_tokens=6, stop_ids=(), temperature=1.0, top_p=1e-6)
@@ -163,7 +163,8 @@ def test_weights_of_another_size_are_refused(spec, phi3, tmp_path):
 
 def test_random_weights_have_the_models_deviation(spec):
     module = spec.build(attention="sdpa")
-    for name in ("model.embed_tokens.weight", "lm_head.weight", "model.layers.1.mlp.down_proj.weight"):
+    matrix = "model.layers.1.mlp.down_proj.weight"
+    for name in ("model.embed_tokens.weight", "lm_head.weight", matrix):
         assert module.get_parameter(name).std().item() == pytest.approx(0.02, rel=0.1), name
     assert spec.load(module) is None
 

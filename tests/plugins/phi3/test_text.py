@@ -5,11 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import ByteFallback, Fuse, Strip
+from tokenizers.decoders import Replace as ReplaceBack
+from tokenizers.decoders import Sequence as Decoders
+from tokenizers.models import BPE
+from tokenizers.normalizers import Prepend, Replace
+from tokenizers.normalizers import Sequence as Normalizers
 
 from mmcore.interfaces import (
     ImagePart,
@@ -130,7 +139,8 @@ def test_words_of_one_turn_may_be_learned_in_part():
 
 
 def test_a_document_is_its_parts_and_the_end_learned():
-    parts = [TextPart("the word "), ImagePart(IMAGE), TextPart(" and", loss=False), ImagePart(IMAGE)]
+    image, silent = ImagePart(IMAGE), TextPart(" and", loss=False)
+    parts = [TextPart("the word "), image, silent, image]
     pieces = OWN.render(parts)
     kinds = [piece.index if isinstance(piece, ImageSlot) else piece.learned for piece in pieces]
     assert kinds == [True, 0, False, 1, True]
@@ -162,6 +172,33 @@ def test_text_comes_back_and_never_becomes_a_special_token(text):
         assert format_.decode(ids) == text
 
 
+def test_a_tokenizer_that_marks_the_beginning_of_words_as_phi3s_own_does(tmp_path):
+    letters = ["▁", "▁R", *"RED", *(f"<0x{number:02X}>" for number in range(256))]
+    tokenizer = Tokenizer(
+        BPE(
+            vocab={one: number for number, one in enumerate(letters)},
+            merges=[("▁", "R")],
+            byte_fallback=True,
+        )
+    )
+    tokenizer.normalizer = Normalizers([Prepend("▁"), Replace(" ", "▁")])
+    tokenizer.decoder = Decoders([ReplaceBack("▁", " "), ByteFallback(), Fuse(), Strip(" ", 1, 0)])
+    tags = [OWN.tokenizer.id_to_token(tag.id) for tag in OWN.tags.values() if tag.id > 2]
+    tokenizer.add_special_tokens(
+        [AddedToken(tag, rstrip=tag != "<|endoftext|>", normalized=False) for tag in tags]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    format_ = PhiTextFormat.from_file(tmp_path / "tokenizer.json", rows=512, system_prompt="")
+    for answer, tokens in (("RED", ["▁R", "E", "D"]), ("E\nR", ["▁", "E", "<0x0A>", "R"])):
+        turns = [TextPart("R E", "user"), TextPart(answer, "assistant")]
+        ids, labels = flat(format_, format_.render(turns))
+        learned = [format_.tokenizer.id_to_token(one) for one in labels if one >= 0]
+        assert learned == [*tokens, "<|end|>"]
+        assert format_.decode([one for one in labels if one >= 0]) == answer
+        whole = "<|user|>\nR E<|end|>\n<|assistant|>\n" + answer + "<|end|>\n"
+        assert ids == tokenizer.encode(whole).ids, "as one with its tags"
+
+
 def test_own_tokenizer_reads_known_words_whole_and_others_letter_by_letter():
     tokens = OWN.tokenizer.encode("What is written at the top left? BREAD zebra 42 red").tokens
     assert " ".join(tokens) == (
@@ -178,7 +215,7 @@ def test_own_tokenizer_is_what_its_script_makes():
 
 
 def test_vocabulary_of_random_models_fits_the_own_tokenizer():
-    assert OWN_VOCABULARY == -(-OWN.vocabulary_size // 64) * 64
+    assert -(-OWN.vocabulary_size // 64) * 64 == OWN_VOCABULARY
     assert OWN.image_id == OWN.vocabulary_size - 1
     assert Phi3Spec().vocabulary == Phi3Spec().tiny().vocabulary == OWN_VOCABULARY
     assert Phi3Spec(weights="hf://some/where").vocabulary == 32064
@@ -191,7 +228,7 @@ def test_image_id_is_the_tokenizers_own_where_it_has_one():
 
 
 def test_an_embedding_without_a_row_for_pictures_is_refused():
-    with pytest.raises(WeightsError, match="one more for pictures, but the model's .* 704 rows"):
+    with pytest.raises(WeightsError, match=r"one more for pictures, but the model's .* 704 rows"):
         PhiTextFormat.from_file(OWN_TOKENIZER, rows=704, system_prompt="")
 
 
@@ -213,3 +250,12 @@ def test_tokenizer_lies_beside_the_weights_or_where_it_is_named(tmp_path):
         assert spec.text().image_id == OWN.image_id
     (problem,) = Phi3Spec(tokenizer=str(tmp_path / "nowhere")).problems()
     assert problem.key == "tokenizer"
+
+
+def test_tokenizer_and_spec_need_no_torch():
+    code = (
+        "import sys; from mmcore_phi3.spec import Phi3Spec; Phi3Spec().text().render([]); "
+        "print(*{'torch', 'transformers'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

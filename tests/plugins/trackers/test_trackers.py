@@ -1,0 +1,105 @@
+"""What trackers leave behind: full precision, nothing torn, nothing twice after a resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mmcore.interfaces import Evaluation, KindScore, RunInfo, StepReport
+from mmcore_trackers.json_lines import drop_after
+from mmcore_trackers.spec import JsonLinesSpec, TensorBoardSpec
+
+
+def report(step: int, **values: float) -> StepReport:
+    return StepReport(stage="sft", step=step, stage_step=step, progress=0.0, values=values)
+
+
+def start(spec: JsonLinesSpec | TensorBoardSpec, folder: Path, step: int = 0):
+    run = RunInfo(name="run", folder=folder, step=step, recipe='name = "run"')
+    tracker = spec.build(run)
+    tracker.mmcore_run_start(run)
+    return tracker
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_step_is_a_line_in_full_precision_at_once(tmp_path) -> None:
+    tracker = start(JsonLinesSpec(), tmp_path)
+    tracker.mmcore_step_end(report(1, loss=0.1 + 0.2, lr=1e-5))
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "stage": "sft", "stage_step": 1, "loss": 0.30000000000000004, "lr": 1e-05}
+    ]
+
+
+def test_a_number_that_is_not_finite_is_null(tmp_path) -> None:
+    tracker = start(JsonLinesSpec(), tmp_path)
+    tracker.mmcore_step_end(report(1, loss=float("nan"), grad_norm=float("inf")))
+    line = lines(tmp_path / "metrics.jsonl")[0]
+    assert (line["loss"], line["grad_norm"]) == (None, None)
+
+
+def test_a_resumed_run_drops_what_it_makes_again_and_a_torn_line(tmp_path) -> None:
+    tracker = start(JsonLinesSpec(), tmp_path)
+    for step in (1, 2, 3):
+        tracker.mmcore_step_end(report(step, loss=float(step)))
+    tracker.mmcore_run_end("stopped")
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "lo')
+    again = start(JsonLinesSpec(), tmp_path, step=2)
+    again.mmcore_step_end(report(3, loss=30.0))
+    assert [line["loss"] for line in lines(tmp_path / "metrics.jsonl")] == [1.0, 2.0, 30.0]
+
+
+def test_an_evaluation_is_a_line_too(tmp_path) -> None:
+    tracker = start(JsonLinesSpec(), tmp_path)
+    score = KindScore("reading", 20, 0.75, 0.5, 0.9, 0.1)
+    tracker.mmcore_evaluated(Evaluation("exact-answer", "sft", "base", 4, (score,)))
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 4, "task": "exact-answer", "after": "base", "accuracy/reading": 0.75}
+    ]
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.integers(1, 9)), st.integers(0, 9), st.integers(0, 40))
+def test_dropping_keeps_exactly_the_whole_early_lines(tmp_path, steps, last, torn) -> None:
+    path = tmp_path / "metrics.jsonl"
+    text = "".join(json.dumps({"step": step, "text": "ä"}) + "\n" for step in steps)
+    content = text.encode()
+    path.write_bytes(content[: max(len(content) - torn, 0)])
+    whole = path.read_bytes().count(b"\n")
+    drop_after(path, last)
+    assert [line["step"] for line in lines(path)] == [s for s in steps[:whole] if s <= last]
+
+
+@pytest.fixture
+def curves(tmp_path):
+    def read(name: str) -> list[tuple[int, float]]:
+        events = EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+        return [(point.step, point.value) for point in events.Scalars(name)]
+
+    return read
+
+
+def test_tensorboard_gets_curves_and_hides_what_is_made_again(tmp_path, curves) -> None:
+    tracker = start(TensorBoardSpec(every_steps=2), tmp_path)
+    for step in range(1, 7):
+        tracker.mmcore_step_end(report(step, loss=float(step)))
+    tracker.mmcore_run_end("stopped")
+    assert curves("loss") == [(2, 2.0), (4, 4.0), (6, 6.0)]
+    again = start(TensorBoardSpec(), tmp_path, step=4)
+    again.mmcore_step_end(report(5, loss=50.0))
+    score = KindScore("reading", 20, 0.75, 0.5, 0.9, 0.1)
+    again.mmcore_evaluated(Evaluation("exact-answer", "sft", "base", 5, (score,)))
+    again.mmcore_run_end("finished")
+    assert curves("loss") == [(2, 2.0), (4, 4.0), (5, 50.0)]
+    assert curves("exact-answer/reading") == [(5, 0.75)]

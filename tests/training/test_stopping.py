@@ -1,0 +1,27 @@
+"""The first signal asks, the second does what it always does."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from mmcore.training.stopping import stop_on_signal
+
+
+def test_the_first_signal_asks_and_the_second_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_signal() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_sigterm_asks_too() -> None:
+    with stop_on_signal() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
