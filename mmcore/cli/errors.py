@@ -1,4 +1,4 @@
-"""Errors that have a name become one message and an exit code; the others are bugs, and show."""
+"""Errors that speak to users become a message and an exit code; the others are bugs, and show."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ INTERRUPTED = 130
 def exit_code(error: BaseException) -> int | None:
     """Print the error's message to stderr; None if it is nothing that a user could have caused.
 
-    A user can have caused what mmcore or a plugin of ours has an error class for, what derives
-    from such a class, and what the operating system says about a file.
+    By the rule of the house a ``ValueError`` speaks to users and an ``AssertionError`` to
+    programmers. A run that had to stop raises an error class of ours, and files raise ``OSError``.
     """
     if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
         return None
@@ -37,7 +37,7 @@ def exit_code(error: BaseException) -> int | None:
         if isinstance(error, RecipeError):
             print_faults(error)
             return 1
-    if isinstance(error, OSError) or _has_our_name(error):
+    if _speaks_to_users(error):
         click.echo(f"{click.style('error:', fg='red')} {_sentence(error)}", err=True)
         return 1
     return None
@@ -57,9 +57,11 @@ def coloured(fault: Fault) -> str:
     return f"{click.style(fault.place, bold=True)}: {key}{fault.message}{hint}"
 
 
-def _has_our_name(error: BaseException) -> bool:
-    packages = {cls.__module__.partition(".")[0] for cls in type(error).__mro__}
-    return any(package == "mmcore" or package.startswith("mmcore_") for package in packages)
+def _speaks_to_users(error: BaseException) -> bool:
+    if isinstance(error, ValueError | OSError):
+        return True
+    package = type(error).__module__.partition(".")[0]
+    return package == "mmcore" or package.startswith("mmcore_")
 
 
 def _sentence(error: BaseException) -> str:

@@ -17,7 +17,7 @@ VERBS = {
     "list": "List the components that the installed plugins provide.",
     "show": "Show the keys of a component, or a recipe with every default filled in.",
     "plugins": "List the plugins, also those that could not be loaded, and why.",
-    "bench": "Measure what a recipe reaches on this machine.",
+    "bench": "Measure the light verbs and, given a RECIPE, what it reaches on this machine.",
 }
 """Verb to the first line of its help. The verb `x` is the object `command` of mmcore.cli.x."""
 

@@ -40,7 +40,9 @@ def command(
     """
     from mmcore.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides)  # faults show before anything heavy is imported
+    loaded = load_recipe(
+        recipe, overrides, machine=True
+    )  # faults show before anything heavy is imported
 
     from mmcore.cli import training
 

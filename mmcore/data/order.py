@@ -104,7 +104,7 @@ class RowOrder:
         cursor = self._cursor
         shard = self._shard_order()[cursor.shard]
         rows = self._reader.length(shard)
-        size = max(1, min(self._block_rows, -(-rows // self._lanes)))
+        size = max(1, min(self._block_rows, rows // self._lanes))
         blocks = self._blocks(shard, -(-rows // size))
         self._run_rows = self._block_left = 0
         if cursor.block >= len(blocks):

@@ -3,6 +3,7 @@
 A topic says how hard the pictures are: how large, how many texts, which texts, how far they are
 moved and turned. Numbers and words are divided once and for all into those that training may
 show and those that are kept for evaluation; a held-out text never appears in a training picture.
+There are only ten single digits: of these, pairs of digit and colour are held out.
 """
 
 from __future__ import annotations
@@ -95,35 +96,35 @@ class Topic:
     """How pictures of one topic look.
 
     Attributes:
-        layouts: where texts stand; one layout is chosen per picture.
-        cell: side of the square cell around each text, in pixels.
+        layouts: where texts stand; one layout is chosen per picture. Of four corners, at least
+            two are filled.
         kinds: which texts are written; one kind is chosen per text.
-        letter: smallest and largest height of the letters, as shares of the cell.
+        letter: smallest and largest font size, as shares of the cell.
+        cell: side of the square cell around each text, in pixels.
         drift: texts stand off the middle of their cell by up to this much either way, in pixels.
         rotation: texts are turned by up to this angle either way, in degrees.
     """
 
     layouts: tuple[Layout, ...]
-    cell: int
     kinds: tuple[TextKind, ...]
     letter: tuple[float, float]
-    drift: int
+    cell: int = 32
+    drift: int = 2
     rotation: float = 0.0
 
 
+_ONE: Final[tuple[Layout, ...]] = ("single",)
 _MANY: Final[tuple[Layout, ...]] = ("row", "column", "corners")
 
 TOPICS: Final[Mapping[str, Topic]] = MappingProxyType(
     {
-        "digits": Topic(layouts=("single",), cell=32, kinds=("digit",), letter=(0.7, 0.9), drift=2),
-        "numbers": Topic(layouts=("single",), cell=32, kinds=("number",), letter=(0.7, 0.8), drift=2),
-        "words": Topic(layouts=("single",), cell=32, kinds=("word",), letter=(0.4, 0.5), drift=2),
-        "number pages": Topic(layouts=_MANY, cell=32, kinds=("number",), letter=(0.7, 0.8), drift=2),
-        "word pages": Topic(layouts=_MANY, cell=32, kinds=("word",), letter=(0.4, 0.5), drift=2),
-        "pages": Topic(layouts=_MANY, cell=32, kinds=("number", "word"), letter=(0.4, 0.5), drift=2),
-        "tilted": Topic(
-            layouts=("single",), cell=32, kinds=("number",), letter=(0.5, 0.65), drift=2, rotation=15
-        ),
+        "digits": Topic(layouts=_ONE, kinds=("digit",), letter=(0.7, 0.9)),
+        "numbers": Topic(layouts=_ONE, kinds=("number",), letter=(0.7, 0.8)),
+        "words": Topic(layouts=_ONE, kinds=("word",), letter=(0.4, 0.5)),
+        "tilted": Topic(layouts=_ONE, kinds=("number",), letter=(0.5, 0.65), rotation=15),
+        "number pages": Topic(layouts=_MANY, kinds=("number",), letter=(0.7, 0.8)),
+        "word pages": Topic(layouts=_MANY, kinds=("word",), letter=(0.4, 0.5)),
+        "pages": Topic(layouts=_MANY, kinds=("number", "word"), letter=(0.4, 0.5)),
     }
 )
 """The topics by name, from easy to hard."""
@@ -143,20 +144,16 @@ def draw_picture(topic: str, rng: random.Random, *, held_out: bool) -> Picture:
     if topic not in TOPICS:
         raise ValueError(f"topic is {topic!r}, wanted one of {', '.join(map(repr, TOPICS))}")
     plan = TOPICS[topic]
-    pool = HELD_OUT if held_out else TRAINING
     cells = PLACES[rng.choice(plan.layouts)]
     columns = 1 + max(column for _, column, _ in cells)
     rows = 1 + max(row for _, _, row in cells)
     background = rng.choice(list(PAPERS))
     image = Image.new("RGB", (columns * plan.cell, rows * plan.cell), PAPERS[background])
-    texts: list[str] = []
-    while len(texts) < len(cells):
-        text = rng.choice(pool[rng.choice(plan.kinds)])
-        if text not in texts:
-            texts.append(text)
+    filled = sorted(rng.sample(range(len(cells)), rng.randint(min(2, len(cells)), len(cells))))
     written = []
-    for text, (place, column, row) in zip(texts, cells, strict=True):
-        colour = rng.choice(list(INKS))
+    for text, index in zip(_texts(plan, len(filled), held_out, rng), filled, strict=True):
+        place, column, row = cells[index]
+        colour = rng.choice(inks_for(text, held_out=held_out))
         stamp = _stamp(text, plan, rng)
         x = column * plan.cell + _offset(plan.cell - stamp.width, plan.drift, rng)
         y = row * plan.cell + _offset(plan.cell - stamp.height, plan.drift, rng)
@@ -169,6 +166,26 @@ def draw_picture(topic: str, rng: random.Random, *, held_out: bool) -> Picture:
         )
         written.append(Written(text, colour, place, box))
     return Picture(image, tuple(written), background)
+
+
+def inks_for(text: str, *, held_out: bool) -> list[str]:
+    """Colours in which a text may be written: all of them, but for single digits."""
+    if text in HELD_OUT["digit"]:
+        return [
+            ink for number, ink in enumerate(INKS) if ((int(text) + number) % 5 == 0) is held_out
+        ]
+    return list(INKS)
+
+
+def _texts(plan: Topic, count: int, held_out: bool, rng: random.Random) -> list[str]:
+    """Different texts of the topic's kinds."""
+    pool = HELD_OUT if held_out else TRAINING
+    texts: list[str] = []
+    while len(texts) < count:
+        text = rng.choice(pool[rng.choice(plan.kinds)])
+        if text not in texts:
+            texts.append(text)
+    return texts
 
 
 def _offset(room: int, drift: int, rng: random.Random) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from mmcore.kit.drawing import Picture
+from mmcore.kit.drawing import Picture, Written
 
 ORDINALS: Final = ("first", "second", "third", "fourth")
 """How pictures are named when several are shown."""
@@ -16,7 +16,14 @@ ORDINALS: Final = ("first", "second", "third", "fourth")
 
 @attrs.frozen
 class Asked:
-    """A question, its right answer, and what kind of question it is."""
+    """A question whose answer is known.
+
+    Attributes:
+        kind: "number" and "reading" (a number or a word is read), "colour", "background",
+            "place" or "which picture".
+        question: in plain words.
+        answer: the right answer, without a period.
+    """
 
     kind: str
     question: str
@@ -24,17 +31,16 @@ class Asked:
 
 
 def questions(pictures: Sequence[Picture], rng: random.Random) -> list[Asked]:
-    """All questions that make sense about these pictures, in random order.
+    """All questions that make sense about one picture or several, in random order.
+
+    A question is left out where it would have more than one right answer.
 
     Raises:
-        ValueError: no pictures, or more than have a name.
+        ValueError: there are no pictures, or more than have a name.
     """
     if not 1 <= len(pictures) <= len(ORDINALS):
         raise ValueError(f"got {len(pictures)} pictures, wanted 1 to {len(ORDINALS)}")
-    if len(pictures) == 1:
-        asked = _about_one(pictures[0])
-    else:
-        asked = _about_several(pictures)
+    asked = _about_one(pictures[0]) if len(pictures) == 1 else _about_several(pictures)
     rng.shuffle(asked)
     return asked
 
@@ -43,35 +49,39 @@ def _about_one(picture: Picture) -> list[Asked]:
     asked = [Asked("background", "What colour is the background?", picture.background)]
     for item in picture.written:
         noun = "number" if item.text.isdigit() else "word"
-        reading = "number" if item.text.isdigit() else "reading"
-        if not item.place:
-            asked.append(Asked(reading, "What does it say?", item.text))
-            asked.append(Asked("colour", f"What colour is the {noun}?", item.colour))
-            continue
-        where = f"at the {item.place}" if item.place in _VERTICAL else f"on the {item.place}"
-        asked.append(Asked(reading, f"What is written {where}?", item.text))
-        asked.append(Asked("colour", f"What colour is the {noun} {where}?", item.colour))
-        asked.append(Asked("place", f"Where is {item.text}?", item.place))
+        if item.place:
+            where = f"{'on' if item.place in ('left', 'right') else 'at'} the {item.place}"
+            asked += [
+                Asked(_reading(item), f"What is written {where}?", item.text),
+                Asked("colour", f"What colour is the {noun} {where}?", item.colour),
+                Asked("place", f"Where is {item.text}?", item.place),
+            ]
+        else:
+            asked += [
+                Asked(_reading(item), "What does it say?", item.text),
+                Asked("colour", f"What colour is the {noun}?", item.colour),
+            ]
     return asked
-
-
-_VERTICAL: Final = frozenset(
-    {"top", "bottom", "top left", "top right", "bottom left", "bottom right"}
-)
 
 
 def _about_several(pictures: Sequence[Picture]) -> list[Asked]:
     asked = []
     texts = [item.text for picture in pictures for item in picture.written]
     for ordinal, picture in zip(ORDINALS, pictures, strict=False):
-        for item in picture.written:
-            if texts.count(item.text) == 1:
-                asked.append(Asked("which picture", f"Which picture says {item.text}?", ordinal))
+        asked += [
+            Asked("which picture", f"Which picture says {item.text}?", ordinal)
+            for item in picture.written
+            if texts.count(item.text) == 1
+        ]
         if len(picture.written) == 1:
             (item,) = picture.written
-            reading = "number" if item.text.isdigit() else "reading"
-            asked.append(Asked(reading, f"What does the {ordinal} picture say?", item.text))
-            asked.append(
-                Asked("colour", f"What colour is the text of the {ordinal} picture?", item.colour)
-            )
+            of_it = f"the text of the {ordinal} picture"
+            asked += [
+                Asked(_reading(item), f"What does the {ordinal} picture say?", item.text),
+                Asked("colour", f"What colour is {of_it}?", item.colour),
+            ]
     return asked
+
+
+def _reading(item: Written) -> str:
+    return "number" if item.text.isdigit() else "reading"

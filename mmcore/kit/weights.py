@@ -65,7 +65,7 @@ def locate(weights: str) -> Path:
     except LocalEntryNotFoundError:
         raise WeightsError(
             f"weights: {weights} is not in the local Hugging Face cache, and nothing is downloaded "
-            "during a run; `mmcore fetch RECIPE` does that before"
+            f"during a run; fetch it before with `hf download {repo}`"
         ) from None
     except HFValidationError as error:
         raise WeightsError(f"weights: {weights!r} is no hub id: {error}") from None

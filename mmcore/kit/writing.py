@@ -20,7 +20,7 @@ them mean something, so that they cannot be guessed from a few letters, only rea
 
 def _is_held_out_word(word: str) -> bool:
     """A fifth of the words, spread so that every letter stays in training at all its places."""
-    first, vowel, last = word
+    first, vowel, last = tuple(word)
     place = _CONSONANTS.index(first) + 2 * _CONSONANTS.index(last) + _VOWELS.index(vowel)
     return place % 5 == 0
 
@@ -31,20 +31,23 @@ def _is_held_out_number(number: int) -> bool:
     return (tens + 2 * ones) % 5 == 0
 
 
+_DIGITS: Final = tuple("0123456789")
+
 TRAINING: Final[Mapping[TextKind, tuple[str, ...]]] = MappingProxyType(
     {
-        "digit": tuple("0123456789"),
+        "digit": _DIGITS,
         "number": tuple(str(n) for n in range(10, 100) if not _is_held_out_number(n)),
         "word": tuple(word for word in WORDS if not _is_held_out_word(word)),
     }
 )
-"""What training pictures show."""
+"""What training pictures show. All single digits: see ``drawing.inks_for``."""
 
 HELD_OUT: Final[Mapping[TextKind, tuple[str, ...]]] = MappingProxyType(
     {
-        "digit": tuple("0123456789"),
+        "digit": _DIGITS,
         "number": tuple(str(n) for n in range(10, 100) if _is_held_out_number(n)),
         "word": tuple(word for word in WORDS if _is_held_out_word(word)),
     }
 )
-"""What evaluation pictures show: in training none of these texts is ever seen as a whole."""
+"""What evaluation pictures show: training shows none of these numbers and words, but all of their
+characters at the same places."""

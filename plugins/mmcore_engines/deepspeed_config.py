@@ -34,7 +34,7 @@ def deepspeed_config(
     }
     if precision == "bf16" and zero > 0:
         table["bf16"] = {"enabled": True}
-        table["data_types"] = {"grad_accum_dtype": "fp32", "keep_in_fp32_modules": ["*"]}
+        table["data_types"] = {"grad_accum_dtype": "fp32"}
     return _merged(table, overrides)
 
 

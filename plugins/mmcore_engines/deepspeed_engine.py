@@ -137,6 +137,7 @@ def _prepare_process(world: World) -> None:
     on_cpu = torch.device(world.device).type == "cpu"
     if on_cpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("LOCAL_RANK", str(world.local_rank))  # srun, or no launcher at all
     if shutil.which("ninja") is None:
         os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", "")])
     if not distributed.is_initialized():

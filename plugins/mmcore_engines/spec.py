@@ -118,6 +118,7 @@ class DeepSpeedSpec(EngineSpec):
                 "use",
                 "the package deepspeed is not installed",
                 f"pip install deepspeed (Linux, x86_64), {ONE_PROCESS}",
+                machine=True,
             )
         compiler = os.environ.get("CXX", "c++")
         if shutil.which(compiler) is None:
@@ -126,12 +127,14 @@ class DeepSpeedSpec(EngineSpec):
                 f"no C++ compiler {compiler!r} on the PATH, and DeepSpeed compiles an operation "
                 "at first use",
                 f"install g++ or set CXX, {ONE_PROCESS}",
+                machine=True,
             )
         if importlib.util.find_spec("ninja") is None:
             yield Problem(
                 "use",
                 "the package ninja is not installed, and DeepSpeed compiles with it",
                 f"pip install ninja, {ONE_PROCESS}",
+                machine=True,
             )
 
     def build(

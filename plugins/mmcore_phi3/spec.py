@@ -150,7 +150,7 @@ class Phi3Spec(LLMSpec):
         try:
             self._tokenizer_file()
         except WeightsError as error:
-            yield Problem(key, str(error), "run `mmcore fetch RECIPE`, or write a folder")
+            yield Problem(key, str(error), machine=True)
 
     def text(self) -> TextFormat:
         from mmcore_phi3.text import PhiTextFormat

@@ -114,7 +114,7 @@ class SiglipSpec(EncoderSpec):
             try:
                 locate(self.weights)
             except WeightsError as error:
-                yield Problem("weights", str(error), "run `mmcore fetch RECIPE`, or write a folder")
+                yield Problem("weights", str(error), machine=True)
 
     def build(self, *, attention: Attention) -> nn.Module:
         from mmcore_siglip.encoder import Siglip

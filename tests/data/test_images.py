@@ -40,9 +40,9 @@ def test_exif_orientation_turns_picture_and_size(turn: int, form: str) -> None:
 
 
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
-    grey = np.array([[0, 257 * 100, 65535]], np.uint16)
+    grey = np.array([[0, 257 * 100 + 128, 257 * 100 + 129, 65535]], np.uint16)
     data = encode(Image.fromarray(grey), "PNG")
-    assert np.asarray(decode(data))[0, :, 0].tolist() == [0, 100, 255]
+    assert np.asarray(decode(data))[0, :, 0].tolist() == [0, 100, 101, 255]
 
 
 def test_transparency_shows_white() -> None:

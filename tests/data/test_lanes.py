@@ -134,6 +134,14 @@ def test_a_source_full_of_faults_ends_the_run(
             run(open_lane([("x", spec)], preparer()), 99)
 
 
+def test_many_faults_among_good_rows_do_not_end_it(
+    memory: Any, preparer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "MAX_REJECTED_IN_A_ROW", 30)
+    packs = run(open_lane([("x", memory(bad=0.5))], preparer()), 40)
+    assert sum(len(pack.rejected) for pack in packs) > 40
+
+
 def test_unexpected_errors_name_the_sample(memory: Any, preparer: Any) -> None:
     with pytest.raises(DataFault, match=r"sample x:s0:7: KeyError: 'caption'"):
         run(open_lane([("x", memory(rows=(9,), bug_at=7))], preparer(), lanes=1, number=0), 9)
@@ -169,7 +177,11 @@ def test_a_row_that_broke_since_is_rejected_on_restore(memory: Any, preparer: An
     worse = attrs.evolve(spec, bad=0.9)
     pack = open_lane([("a", worse)], preparer(), state).next()
     pending = {(shard, row) for _, shard, row, _ in state["pending"]}
-    assert pending & {(row.key.shard, row.key.row) for row in pack.rejected}
+    gone = sum((row.key.shard, row.key.row) in pending for row in pack.rejected)
+    assert gone
+    fresh = pack.counts["drawn/a"] - (len(pack.rejected) - gone)
+    before, after = (one["sources"]["a"]["accepted"] for one in (state, pack.state))
+    assert after == before - gone + fresh, "its turn is given back"
 
 
 def test_lanes_are_different_streams(memory: Any, preparer: Any) -> None:

@@ -32,22 +32,48 @@ def epoch_of(rows: RowOrder, epoch: int) -> list[tuple[str, int]]:
             drawn.append((one.shard.name, one.number))
 
 
-@settings(deadline=None, max_examples=40)
-@given(rows=ROWS, lanes=st.integers(1, 7), block_rows=st.integers(1, 9), epoch=st.integers(0, 2))
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=ROWS,
+    lanes=st.integers(1, 7),
+    block_rows=st.integers(1, 9),
+    epoch=st.integers(0, 2),
+    visit=st.integers(1, 30),
+)
 def test_every_row_goes_to_exactly_one_lane(
-    memory: Any, rows: list[int], lanes: int, block_rows: int, epoch: int
+    memory: Any, rows: list[int], lanes: int, block_rows: int, epoch: int, visit: int
 ) -> None:
+    """Also where a visit ends inside a block, for its rows are large."""
     spec = memory(rows=tuple(rows))
     seen = []
-    for lane in range(lanes):
-        seen += epoch_of(stream(spec, lane, lanes, block_rows=block_rows), epoch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order, "VISIT_BYTES", visit)
+        for lane in range(lanes):
+            seen += epoch_of(stream(spec, lane, lanes, block_rows=block_rows), epoch)
     wanted = [(f"s{shard}", row) for shard, count in enumerate(rows) for row in range(count)]
     assert sorted(seen) == sorted(wanted)
 
 
-def test_every_lane_gets_rows_of_a_small_shard(memory: Any) -> None:
+@pytest.mark.parametrize("rows", [8, 9, 15, 200])
+def test_every_lane_gets_rows_of_a_small_shard(memory: Any, rows: int) -> None:
     for lane in range(8):
-        assert epoch_of(stream(memory(rows=(8,)), lane, 8, block_rows=64), 0)
+        assert epoch_of(stream(memory(rows=(rows,)), lane, 8, block_rows=64), 0)
+
+
+def test_a_leftover_row_goes_to_another_lane_in_another_epoch(memory: Any) -> None:
+    lanes = [stream(memory(rows=(1,)), lane, 4) for lane in range(4)]
+    taken = [{lane.cursor[0] for _ in range(8) if lane.next()} for lane in lanes]
+    assert all(len(epochs) == 8 for epochs in taken)
+    assert not set.intersection(*taken)
+    assert max(map(max, taken)) > 16
+
+
+def test_shards_are_visited_in_another_order_in_every_lane_and_epoch(memory: Any) -> None:
+    def visits(lane: int, epoch: int) -> tuple[str, ...]:
+        rows = stream(memory(rows=(4,) * 9), lane, 2)
+        return tuple(dict.fromkeys(shard for shard, _ in epoch_of(rows, epoch)))
+
+    assert len({visits(lane, epoch) for lane in range(2) for epoch in range(3)}) == 6
 
 
 def test_epochs_and_lanes_differ_and_seeds_too(memory: Any) -> None:

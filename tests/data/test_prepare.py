@@ -91,6 +91,11 @@ def test_documents_split_at_part_boundaries(preparer: Any, picture: Any) -> None
     assert not pieces[0].shrunk
 
 
+def test_a_picture_goes_with_the_text_that_follows_it(preparer: Any, picture: Any) -> None:
+    pieces = preparer().tokenize(sample(words(50), picture, words(60)), "split")
+    assert [(piece.views, piece.tokens) for piece in pieces] == [(0, 50), (5, 15 + 60 + 1)]
+
+
 def test_text_too_long_by_itself_is_cut_among_its_tokens(preparer: Any, picture: Any) -> None:
     pieces = preparer().tokenize(sample(picture, words(200)), "split")
     assert [piece.tokens for piece in pieces] == [96, 96, 24]

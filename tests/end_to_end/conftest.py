@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from click.testing import CliRunner
+
+from mmcore.cli.main import main
 
 HERE = Path(__file__).parent
 
@@ -26,6 +30,7 @@ class Workplace:
         }
 
     def start(self, *words: str) -> subprocess.Popen:
+        """The command in a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "mmcore", *words],
             cwd=self.folder,
@@ -35,12 +40,22 @@ class Workplace:
             text=True,
         )
 
-    def mmcore(self, *words: str, fails: bool = False) -> str:
+    def typed(self, *words: str, fails: bool = False) -> str:
+        """The command in a process of its own, waited for; what it printed."""
         process = self.start(*words)
         output, _ = process.communicate()
         assert (process.returncode != 0) == fails, output
         assert "Traceback" not in output, output
         return output
+
+    def mmcore(self, *words: str, fails: bool = False) -> str:
+        """The same within this process, which has torch already."""
+        result = CliRunner().invoke(main, list(words))
+        unexpected = result.exception is not None and not isinstance(result.exception, SystemExit)
+        if unexpected:
+            raise result.exception
+        assert (result.exit_code != 0) == fails, result.output
+        return result.output
 
     def metrics(self, run: str = "mini") -> list[dict]:
         path = self.folder / "runs" / run / "metrics.jsonl"
@@ -52,5 +67,10 @@ class Workplace:
 
 
 @pytest.fixture
-def workplace(tmp_path):
-    return Workplace(tmp_path)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes have: other thread counts give other last digits
+    yield Workplace(tmp_path)
+    torch.set_num_threads(threads)

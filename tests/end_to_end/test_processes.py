@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("zero", [0, 2])
 def test_two_processes_give_the_losses_of_one(workplace, zero):
     workplace.mmcore("run", "mini.toml", "--set", "name=one")
-    workplace.mmcore(
+    workplace.typed(
         "run", "mini.toml", "--procs", "2", "--set", "name=two",
         "--set", "engine.use=deepspeed", "--set", f"engine.zero={zero}",
         "--set", "engine.precision=fp32",
@@ -23,6 +23,6 @@ def test_two_processes_give_the_losses_of_one(workplace, zero):
 
 
 def test_the_torch_engine_refuses_two_processes(workplace):
-    output = workplace.mmcore("run", "mini.toml", "--procs", "2", fails=True)
+    output = workplace.typed("run", "mini.toml", "--procs", "2", fails=True)
     assert "engine" in output
     assert "deepspeed" in output

@@ -22,7 +22,7 @@ def test_sigkill_at_a_random_step_changes_no_later_loss(workplace, seed):
             break
         time.sleep(0.002)
     process.communicate()
-    workplace.mmcore("run", "mini.toml", "--set", "name=killed")
+    workplace.typed("run", "mini.toml", "--set", "name=killed")
     assert workplace.losses("killed") == whole
 
 

@@ -24,13 +24,13 @@ def installed(tmp_path_factory):
 
 def test_it_is_listed_and_trains_and_answers(workplace, installed):
     workplace.environment["PYTHONPATH"] = str(installed)
-    assert "clsvit" in workplace.mmcore("list", "--kind", "encoder")
-    plugins = workplace.mmcore("plugins")
+    assert "clsvit" in workplace.typed("list", "--kind", "encoder")
+    plugins = workplace.typed("plugins")
     assert "0.3.0" in next(line for line in plugins.splitlines() if line.startswith("clsvit"))
-    workplace.mmcore("run", "mini.toml", "--set", "model.encoder.use=clsvit")
+    workplace.typed("run", "mini.toml", "--set", "model.encoder.use=clsvit")
     assert len(workplace.losses()) == 12
     picture = next((workplace.folder / "data" / "held-out").rglob("*.png"))
-    workplace.mmcore("generate", "runs/mini", "--image", str(picture), "What does it say?")
+    workplace.typed("generate", "runs/mini", "--image", str(picture), "What does it say?")
 
 
 def test_it_passes_the_conformance_kit(workplace, installed):
@@ -45,6 +45,6 @@ def test_it_passes_the_conformance_kit(workplace, installed):
 def test_blocked_it_is_left_alone(workplace, installed):
     workplace.environment["PYTHONPATH"] = str(installed)
     workplace.environment["MMCORE_BLOCK_PLUGINS"] = "clsvit"
-    assert "blocked" in workplace.mmcore("plugins")
-    output = workplace.mmcore("check", "mini.toml", "--set", "model.encoder.use=clsvit", fails=True)
+    assert "blocked" in workplace.typed("plugins")
+    output = workplace.typed("check", "mini.toml", "--set", "model.encoder.use=clsvit", fails=True)
     assert "clsvit (blocked)" in output

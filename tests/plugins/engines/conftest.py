@@ -29,14 +29,14 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
             port = probe.getsockname()[1]
         running = []
         for rank in range(processes):
-            environment = os.environ | {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(processes),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-            }
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            if processes > 1:
+                environment |= {
+                    "RANK": str(rank),
+                    "WORLD_SIZE": str(processes),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": str(port),
+                }
             with (folder / f"rank-{rank}.log").open("w") as log:
                 running.append(
                     subprocess.Popen(

@@ -20,10 +20,10 @@ def test_the_step_ends_where_step_is_called() -> None:
     assert "bf16" not in table
 
 
-def test_bfloat16_sums_gradients_in_float32_and_spares_buffers() -> None:
+def test_bfloat16_sums_gradients_in_float32() -> None:
     table = deepspeed_config(zero=3, precision="bf16", clip_norm=float("inf"), overrides={})
     assert table["bf16"] == {"enabled": True}
-    assert table["data_types"] == {"grad_accum_dtype": "fp32", "keep_in_fp32_modules": ["*"]}
+    assert table["data_types"] == {"grad_accum_dtype": "fp32"}
     assert table["communication_data_type"] == "fp32"
     assert table["gradient_clipping"] == 0.0
 

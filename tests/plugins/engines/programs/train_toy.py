@@ -132,7 +132,8 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    world = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    rank = int(os.environ.get("RANK", "0"))
+    world = World(rank, int(os.environ.get("WORLD_SIZE", "1")), local_rank=rank)
     if world.size > 1:
         distributed.init_process_group("gloo")
     plans = json.loads((folder / "plans.json").read_text())
