@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -71,6 +72,6 @@ def _seconds(words: list[str], repeats: int) -> list[float]:
     return taken
 
 
-def _line(label: str, seconds: list[float]) -> str:
+def _line(label: str, seconds: Sequence[float]) -> str:
     least, middle, most = min(seconds), statistics.median(seconds), max(seconds)
     return f"{label:42}{least:8.3f} {middle:8.3f} {most:8.3f} s"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from mmcore.interfaces import Rejection
+from mmcore.interfaces import ImageRef, Rejection
+
+Read = TypeVar("Read")
 
 MAX_PIXELS = 64 * 1024 * 1024
 """The largest picture that is decoded: 8192 x 8192, an A3 page at 600 dots per inch."""
@@ -51,6 +54,21 @@ def decode(data: bytes) -> Image.Image:
         return picture.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else picture
 
 
+def of_picture(ref: ImageRef, read: Callable[[bytes], Read]) -> Read:
+    """What ``read`` (one of the above) finds in a picture; a rejection says which picture it was.
+
+    Raises:
+        Rejection: as ``read``, or as ``ImageRef.read``.
+    """
+    data = ref.read()
+    try:
+        return read(data)
+    except Rejection as rejection:
+        if not ref.path:
+            raise
+        raise Rejection(rejection.reason, f"{ref.path!r}: {rejection.detail}") from rejection
+
+
 @contextmanager
 def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
     """The picture, not decoded yet, and its EXIF orientation."""
@@ -69,7 +87,10 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
     except Exception as error:
         # Pillow's decoders raise nearly anything on damaged bytes: OSError, SyntaxError,
         # struct.error, IndexError; all of them mean the same to us.
-        found = f"{type(error).__name__}: {error}" if data else "no bytes"
+        if isinstance(error, UnidentifiedImageError):
+            found = f"no picture: it begins with {data[:16]!r}" if data else "no bytes"
+        else:
+            found = f"{type(error).__name__}: {error}"
         raise Rejection("image-unreadable", found) from error
 
 

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
-from mmcore.data.images import decode
+from mmcore.data.images import decode, of_picture
 from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
@@ -119,7 +119,7 @@ class Preparer:
 
     def _cut(self, picture: PlannedPicture) -> Tiles:
         plan, view = picture.plan, self.view
-        image = decode(picture.ref.read())
+        image = of_picture(picture.ref, decode)
         if image.size != (plan.width, plan.height):
             raise Rejection(
                 "image-changed", f"planned as {plan.width} x {plan.height}, is {image.size}"

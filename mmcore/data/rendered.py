@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from mmcore.data.fitting import Atom, Picture, Words
-from mmcore.data.images import image_size
+from mmcore.data.images import image_size, of_picture
 from mmcore.interfaces import ImagePart, ImageRef, ImageSlot, Part, TextRun, TilePlan
 
 
@@ -35,7 +35,7 @@ class Rendered:
         refs = [part.ref for part in parts if isinstance(part, ImagePart)]
         slots = [item.index for item in items if isinstance(item, ImageSlot)]
         assert slots == list(range(len(refs))), f"text format gave slots {slots} for {len(refs)}"
-        return cls(items, refs, [image_size(ref.read()) for ref in refs])
+        return cls(items, refs, [of_picture(ref, image_size) for ref in refs])
 
     @property
     def words(self) -> int:

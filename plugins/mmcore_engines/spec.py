@@ -16,7 +16,7 @@ from mmcore_registry import Problem, doc
 if TYPE_CHECKING:
     from torch import nn
 
-ONE_PROCESS = 'or train on one process with engine = { use = "torch" }'
+ONE_PROCESS = "or train on one process with --set engine.use=torch"
 
 
 @attrs.frozen(kw_only=True)

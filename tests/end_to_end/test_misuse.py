@@ -49,12 +49,12 @@ def test_generate_needs_a_trained_run_and_a_picture(workplace):
 
 
 def test_an_empty_dataset_is_named(workplace):
-    folder = workplace.folder / "data" / "answers"
+    folder = workplace.folder / "data" / "empty"
     folder.mkdir(parents=True)
     (folder / "a.json").write_text("[]")
     output = workplace.mmcore(
         "run", "mini.toml",
-        "--set", "stages.captions.data=[{use='llava-json', path='data/answers/*.json'}]",
+        "--set", "stages.captions.data=[{use='llava-json', path='data/empty/*.json'}]",
         fails=True,
     )  # fmt: skip
     assert "llava-json" in output
@@ -62,20 +62,29 @@ def test_an_empty_dataset_is_named(workplace):
 
 
 def test_bad_rows_are_counted_and_written_down_and_the_run_goes_on(workplace):
-    workplace.mmcore("run", "mini.toml", "--stage", "captions")
-    folder = workplace.folder / "data" / "answers"
-    shard = sorted(folder.glob("*.json"))[0] if folder.exists() else None
-    if shard is None:
-        workplace.mmcore("run", "mini.toml", "--resume", "never")
-        shard = sorted(folder.glob("*.json"))[0]
+    workplace.mmcore("run", "mini.toml")
+    shard = sorted((workplace.folder / "data" / "answers").glob("part-*.json"))[0]
     rows = json.loads(shard.read_text())
     rows[0]["image"] = "pictures/gone.png"
     rows[1]["image"] = "../../outside.png"
+    rows[2]["conversations"] = []
     shard.write_text(json.dumps(rows))
     workplace.mmcore(
         "run", "mini.toml", "--set", "name=bad", "--set", "data.max_rejected_share=0.5",
-        "--set", "stages.answers.steps=12",
+        "--set", "stages.answers.steps=20",
     )  # fmt: skip
     lines = (workplace.folder / "runs" / "bad" / "rejected.jsonl").read_text().splitlines()
     reasons = {json.loads(line)["reason"] for line in lines}
-    assert reasons == {"image-missing", "image-outside-root"}
+    assert reasons == {"image-missing", "image-outside-root", "empty-conversation"}
+
+
+def test_too_many_bad_rows_stop_the_run(workplace):
+    workplace.mmcore("run", "mini.toml")
+    pictures = sorted((workplace.folder / "data" / "answers" / "pictures").glob("*.png"))
+    for picture in pictures[::3]:
+        picture.write_bytes(b"<html>404</html>")
+    output = workplace.mmcore(
+        "run", "mini.toml", "--set", "name=bad", "--set", "stages.answers.steps=200", fails=True
+    )
+    assert "max_rejected_share" in output
+    assert "image-unreadable" in output
