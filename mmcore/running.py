@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -102,7 +102,6 @@ def run(
             stack.enter_context(locked(folder))
             prepare(folder, text, resume)
             write_environment(folder, world.size, world.device)
-            make_up(recipe)
         barrier()
         start = _start(folder)
         info = RunInfo(recipe.name, folder, start.progress.step if start else 0, text)
@@ -111,6 +110,9 @@ def run(
         hooks.run_start(info)
         finished = False
         try:
+            if world.is_main:
+                make_up(recipe, hooks.activity)
+            barrier()
             finished = _Run(recipe, folder, world, hooks, stop).go(start, last)
         except BaseException:
             hooks.run_end("failed")
@@ -125,14 +127,20 @@ def run(
     )
 
 
-def make_up(recipe: Recipe) -> None:
+def make_up(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> None:
     """Write the made-up rows of every source that has a ``synthetic`` table, where they are not.
+
+    Args:
+        recipe: checked.
+        say: told, before rows are written, how many and where.
 
     Raises:
         ValueError: the folder holds something else.
     """
     for spec in sources_in(recipe):
         if spec.synthetic is not None:
+            if not spec.folder.exists():
+                say(f"making up {spec.synthetic.rows:,} rows in {spec.folder}")
             spec.synthesize(spec.folder, spec.synthetic)
 
 
@@ -270,6 +278,7 @@ class _Run:
         model = self._model(_start(self._folder))
         stages = {stage.name: stage for stage in self._recipe.stages}
         for label, spec in waiting:
+            self._hooks.activity(f"asking {label} ({spec.samples} questions at most)")
             stage = stages.get(spec.stage, self._recipe.stages[-1])
             answerer = Answerer(
                 model,

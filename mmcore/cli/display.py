@@ -37,6 +37,11 @@ class RunDisplay:
         self._console.print(f"[bold]{run.name}[/bold] in {run.folder}{resumed}")
 
     @hookimpl
+    def mmcore_activity(self, text: str) -> None:
+        self._end_bar()
+        self._console.print(f"[dim]{text}[/dim]", highlight=False)
+
+    @hookimpl
     def mmcore_stage_start(self, stage: StageInfo) -> None:
         self._end_bar()
         self._console.rule(f"stage {stage.number} of {stage.stages}: {stage.name}", align="left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -43,6 +44,10 @@ def command(
     loaded = load_recipe(
         recipe, overrides, machine=True
     )  # faults show before anything heavy is imported
+
+    # A team of threads that spins while it waits loses most of its time as soon as anything else
+    # runs on the machine; the C library reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     from mmcore.cli import training
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from mmcore.evaluation.scores import apart
@@ -12,11 +13,11 @@ from mmcore.interfaces import Evaluation, KindScore
 
 def final_table(evaluations: Sequence[Evaluation]) -> Table:
     """Per task and kind: the last accuracy with its interval, beside the best constant answer."""
-    table = Table(title="Held-out questions after the last stage", title_justify="left")
-    for heading in ("stage", "kind of question"):
-        table.add_column(heading)
-    for heading in ("questions", "accuracy", "95 % interval", "constant answer", "clearly above"):
-        table.add_column(heading, justify="right")
+    table = _table(
+        "Held-out questions after the last stage",
+        ["stage of its kind", "question"],
+        ["asked", "accuracy", "95 % interval", "constant", "above"],
+    )
     for evaluation in last_of_each_task(evaluations):
         for score in evaluation.scores:
             table.add_row(
@@ -33,11 +34,11 @@ def final_table(evaluations: Sequence[Evaluation]) -> Table:
 
 def stage_table(evaluations: Sequence[Evaluation], stages: Sequence[str]) -> Table:
     """Per stage, on questions of its own kind: before against after."""
-    table = Table(title="What every stage added, on its own kind of question", title_justify="left")
-    for heading in ("stage", "kind of question"):
-        table.add_column(heading)
-    for heading in ("before", "after", "intervals apart"):
-        table.add_column(heading, justify="right")
+    table = _table(
+        "What every stage added, on held-out questions of its own kind",
+        ["stage", "question"],
+        ["before", "95 % interval", "after", "95 % interval", "apart"],
+    )
     for number, stage in enumerate(stages):
         earlier = stages[number - 1] if number else ""
         before = _scores(evaluations, stage, earlier)
@@ -47,10 +48,21 @@ def stage_table(evaluations: Sequence[Evaluation], stages: Sequence[str]) -> Tab
                 table.add_row(
                     stage,
                     kind,
-                    f"{before[kind].accuracy:.1%}  {interval(before[kind])}",
-                    f"{after[kind].accuracy:.1%}  {interval(after[kind])}",
+                    f"{before[kind].accuracy:.1%}",
+                    interval(before[kind]),
+                    f"{after[kind].accuracy:.1%}",
+                    interval(after[kind]),
                     "yes" if apart(before[kind], after[kind]) else "no",
                 )
+    return table
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    for heading in words:
+        table.add_column(heading, no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

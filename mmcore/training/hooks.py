@@ -22,6 +22,10 @@ class RunHooks:
         """The run, or a resumed run, is about to train."""
 
     @hookspec
+    def mmcore_activity(self, text: str) -> None:
+        """Something begins that takes a while and is no training, such as making pictures."""
+
+    @hookspec
     def mmcore_stage_start(self, stage: StageInfo) -> None:
         """A stage is about to train, or to go on."""
 
@@ -64,6 +68,9 @@ class Hooks:
 
     def run_start(self, run: RunInfo) -> None:
         self._manager.hook.mmcore_run_start(run=run)
+
+    def activity(self, text: str) -> None:
+        self._manager.hook.mmcore_activity(text=text)
 
     def stage_start(self, stage: StageInfo) -> None:
         self._manager.hook.mmcore_stage_start(stage=stage)

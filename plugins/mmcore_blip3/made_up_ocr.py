@@ -49,7 +49,8 @@ def make_up_ocr(
 
 def captions_of(picture: Picture) -> list[dict[str, object]]:
     """The captions of a picture at all levels, each without and with an alt text before it."""
-    alt_text = f"A {picture.background} card."
+    inks = " and ".join(one.colour for one in picture.written)
+    alt_text = f"A {picture.background} card with {inks} writing."
     captions: list[dict[str, object]] = []
     for level, phrase in LEVELS.items():
         text = "The image contains " + ", ".join(map(phrase, picture.written))

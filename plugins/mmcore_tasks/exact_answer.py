@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain, islice, zip_longest
 
-from mmcore.interfaces import Question, Rejection, Sample, SampleKey, Source, TextPart
+from mmcore.interfaces import Question, Sample, Source, TextPart
+from mmcore_tasks.whole import whole
 
 
 class ExactAnswerTask:
@@ -32,7 +33,8 @@ class ExactAnswerTask:
         """
         if self._questions is None:
             by_kind: dict[str, list[Question]] = {}
-            for question in self._read():
+            for sample in whole(self._source, self._name):
+                question = question_of(sample)
                 kept = by_kind.setdefault(question.kind, [])
                 if len(kept) < self._samples:
                     kept.append(question)
@@ -45,19 +47,6 @@ class ExactAnswerTask:
     def score(self, question: Question, output: str) -> float:
         """1 where the output is the answer but for case, spaces and a final period, else 0."""
         return float(normalised(output) == normalised(question.answer))
-
-    def _read(self) -> Iterator[Question]:
-        for shard in self._source.shards():
-            rows = self._source.rows(shard, 0, self._source.length(shard))
-            for number, row in enumerate(rows):
-                key = SampleKey(self._name, shard.name, number)
-                try:
-                    sample = self._source.parse(row, key)
-                except Rejection as rejection:
-                    raise ValueError(
-                        f"{key} cannot be used ({rejection}); an evaluation set must be whole"
-                    ) from rejection
-                yield question_of(sample)
 
 
 def question_of(sample: Sample) -> Question:

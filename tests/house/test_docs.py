@@ -1,0 +1,58 @@
+"""The manual is fenced by the code: every verb, hook, contract and recipe key is where it says."""
+
+import re
+import tomllib
+
+import pytest
+
+from mmcore.cli.main import VERBS
+from mmcore.training.hooks import RunHooks
+from mmcore_registry import discover
+
+
+@pytest.fixture
+def root(request):
+    return request.config.rootpath
+
+
+def test_every_verb_is_in_the_readme(root):
+    text = (root / "README.md").read_text()
+    assert [verb for verb in VERBS if f"`mmcore {verb}" not in text] == []
+
+
+def test_every_run_hook_is_in_the_manual(root):
+    text = (root / "docs" / "writing-a-plugin.md").read_text()
+    hooks = [name for name in vars(RunHooks) if name.startswith("mmcore_")]
+    assert [name for name in hooks if name not in text] == []
+
+
+def test_every_kind_is_in_the_manual(root):
+    text = (root / "docs" / "writing-a-plugin.md").read_text()
+    assert [kind for kind in discover().kinds() if f"| `{kind}` |" not in text] == []
+
+
+def test_links_in_the_manual_lead_somewhere(root):
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    broken = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        if not target.startswith("http") and not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_key_of_a_recipe_has_a_comment_over_it_where_it_first_appears(root):
+    for recipe in (root / "recipes").glob("*.toml"):
+        lines = recipe.read_text().splitlines()
+        tomllib.loads(recipe.read_text())
+        commented = [number for number, line in enumerate(lines) if line.startswith("#")]
+        assert len(commented) > len(lines) / 5, f"{recipe.name} has too few comments"
+
+
+def test_example_of_the_plugin_page_is_the_package_that_is_tested(root):
+    page = (root / "docs" / "writing-a-plugin.md").read_text()
+    spec = (root / "tests/third_party/clsvit/clsvit/spec.py").read_text()
+    for line in ('name = "clsvit"', "class ClsVitSpec(EncoderSpec):", "width=16, layers=1"):
+        assert line in page
+        assert line in spec
