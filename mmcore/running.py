@@ -110,9 +110,6 @@ def run(
         hooks.run_start(info)
         finished = False
         try:
-            if world.is_main:
-                make_up(recipe, hooks.activity)
-            barrier()
             finished = _Run(recipe, folder, world, hooks, stop).go(start, last)
         except BaseException:
             hooks.run_end("failed")
@@ -127,17 +124,19 @@ def run(
     )
 
 
-def make_up(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> None:
-    """Write the made-up rows of every source that has a ``synthetic`` table, where they are not.
+def make_up(node: object, say: Callable[[str], None] = lambda _: None) -> None:
+    """Write the made-up rows of every source in ``node`` that has a ``synthetic`` table.
+
+    What was made up before is left as it is.
 
     Args:
-        recipe: checked.
+        node: a recipe, or a part of one, such as a stage.
         say: told, before rows are written, how many and where.
 
     Raises:
         ValueError: the folder holds something else.
     """
-    for spec in sources_in(recipe):
+    for spec in sources_in(node):
         if spec.synthetic is not None:
             if not spec.folder.exists():
                 say(f"making up {spec.synthetic.rows:,} rows in {spec.folder}")
@@ -145,7 +144,7 @@ def make_up(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> None
 
 
 def sources_in(node: object) -> Iterator[SourceSpec]:
-    """Every source of a recipe, also those that stand in other components' tables."""
+    """Every source of a recipe or a part of it, also those in other components' tables."""
     if isinstance(node, SourceSpec):
         yield node
     elif isinstance(node, tuple | list):
@@ -190,6 +189,7 @@ class _Run:
         return True
 
     def _train(self, stage: Stage, progress: Progress) -> Progress:
+        self._make_up(stage)
         start = _start(self._folder)
         goes_on = progress.stage_step > 0
         model = self._model(start)
@@ -236,6 +236,12 @@ class _Run:
         finally:
             loader.close()
 
+    def _make_up(self, node: object) -> None:
+        """On one rank, while the others wait: they share the disk."""
+        if self._world.is_main:
+            make_up(node, self._hooks.activity)
+        barrier()
+
     def _model(self, start: Checkpoint | None) -> VisionLanguageModel:
         if start is None:
             return assemble.build_model(self._recipe, self._device)[0]
@@ -275,6 +281,7 @@ class _Run:
         ]
         if not waiting:
             return
+        self._make_up(self._recipe.evaluations)
         model = self._model(_start(self._folder))
         stages = {stage.name: stage for stage in self._recipe.stages}
         for label, spec in waiting:

@@ -20,9 +20,10 @@ def ask(
     """
     questions = task.questions()
     mine = questions[world.rank :: world.size]
-    answers = answerer.answer(
-        [(question.key, question.parts) for question in mine], max_new_tokens=max_new_tokens
-    )
+    # Several questions may show the model the same: it answers once.
+    shown = list(dict.fromkeys((question.key, question.parts) for question in mine))
+    said = dict(zip(shown, answerer.answer(shown, max_new_tokens=max_new_tokens), strict=True))
+    answers = [said[question.key, question.parts] for question in mine]
     outputs = [""] * len(questions)
     for rank, share in enumerate(gather_objects(answers)):
         outputs[rank :: world.size] = share

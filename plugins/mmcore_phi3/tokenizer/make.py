@@ -47,6 +47,7 @@ bottom right corner. Located above the center, below the center, left of the cen
 Located at the bottom of the image from top to bottom and left of the image from left to right.
 The text starts at and extends upto the end. The text approximately starts at and extends upto it.
 The ocr text lies in a bbox. A card. A white card. A yellow card. A pink card. A grey card.
+A card with red writing, the writing on it.
 A picture of a word. An image with two words. Two pictures. One word. Three numbers. Four lines.
 The word is red. The background is white. The third picture says this. The fourth picture is blue.
 It says that the number is on the left. They are on the same line. These words have the same colour.
@@ -86,11 +87,12 @@ def make() -> Tokenizer:
 
 
 def known_words() -> list[str]:
-    """Words of two letters and more, each as it stands after a space (Ġ) and without one."""
+    """Words of two letters and more, each as it stands after a space (Ġ) and without one; and the
+    quotation mark that opens after a space, which every caption of a written text has."""
     answers = ANSWERS.split()
     words = set(re.findall(r"[A-Za-z]{2,}", SENTENCES))
     words |= {*answers, *(word.capitalize() for word in answers)}
-    return sorted(words | {f"Ġ{word}" for word in words})
+    return sorted(words | {f"Ġ{word}" for word in words} | {'Ġ"'})
 
 
 if __name__ == "__main__":
