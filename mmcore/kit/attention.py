@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from mmcore.interfaces import Attention, PackedLayout
+from mmcore.kit.packed_sdpa import attend_packed
 
 if TYPE_CHECKING:
     from xformers.ops.fmha.attn_bias import BlockDiagonalCausalMask
@@ -79,15 +80,7 @@ def attend(
         window = None
     if kernel == "xformers":
         return _attend_xformers(q_THM, k_TGM, v_TGM, layout, window, scale)
-    lengths = list(layout.lengths)
-    return torch.cat(
-        [
-            _attend_one(q_LHM, k_LGM, v_LGM, window, scale)
-            for q_LHM, k_LGM, v_LGM in zip(
-                *(torch.split(x, lengths) for x in (q_THM, k_TGM, v_TGM)), strict=True
-            )
-        ]
-    )
+    return attend_packed(q_THM, k_TGM, v_TGM, layout, window, scale)
 
 
 def scaled_attention(
@@ -154,28 +147,3 @@ def _attend_xformers(
         scale=scale,
     )
     return out_1THM[0]
-
-
-def _attend_one(
-    q_LHM: torch.Tensor,
-    k_LGM: torch.Tensor,
-    v_LGM: torch.Tensor,
-    window: int | None,
-    scale: float | None,
-) -> torch.Tensor:
-    length, heads = q_LHM.shape[:2]
-    band_LL = None
-    if window is not None and length > window:
-        band_LL = torch.ones(length, length, dtype=torch.bool, device=q_LHM.device)
-        band_LL = band_LL.tril().triu(1 - window)
-    # With a batch axis: without one, torch takes its slow kernel.
-    out_1HLM = scaled_dot_product_attention(
-        q_LHM.transpose(0, 1)[None],
-        k_LGM.transpose(0, 1)[None],
-        v_LGM.transpose(0, 1)[None],
-        attn_mask=band_LL,
-        is_causal=band_LL is None,
-        scale=scale,
-        enable_gqa=heads != k_LGM.shape[1],
-    )
-    return out_1HLM[0].transpose(0, 1)

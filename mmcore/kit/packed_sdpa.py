@@ -1,0 +1,112 @@
+"""Torch's own attention over packed sequences: sequences of like length go side by side.
+
+One call per sequence would spend its time on starting calls where a pack holds many short samples;
+one masked call over the whole pack would compute what it then hides. In between: sequences whose
+lengths share a power of two form one batch, filled up on the right. A causal query never looks to
+its right, so what stands there is never seen, and no mask is needed.
+
+Letters: T packed tokens, H query heads, G key heads, M width of a head, B sequences of a batch,
+L its longest length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+import attrs
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from mmcore.interfaces import PackedLayout
+
+
+@attrs.frozen(eq=False)
+class _Batch:
+    """Sequences of like length.
+
+    Attributes:
+        rows_BL: position in the pack of every place; places past a sequence's end repeat its last.
+        kept: which places of the flattened batch are sequences', in order.
+    """
+
+    rows_BL: torch.Tensor
+    kept: torch.Tensor
+
+
+@attrs.frozen(eq=False)
+class _Arrangement:
+    """All batches of a pack, and where each position of the pack is among their kept places."""
+
+    batches: tuple[_Batch, ...]
+    order_T: torch.Tensor
+
+
+# Made once per pack, not once per layer.
+_arrangements: WeakKeyDictionary[PackedLayout, _Arrangement] = WeakKeyDictionary()
+
+
+def attend_packed(
+    q_THM: torch.Tensor,
+    k_TGM: torch.Tensor,
+    v_TGM: torch.Tensor,
+    layout: PackedLayout,
+    window: int | None,
+    scale: float | None,
+) -> torch.Tensor:
+    """Causal attention of every sequence to itself: ``out_THM``; see ``attention.attend``."""
+    if layout not in _arrangements:
+        _arrangements[layout] = _arrange(layout.lengths, q_THM.device)
+    arrangement = _arrangements[layout]
+    parts = []
+    for batch in arrangement.batches:
+        out_BLHM = _attend(
+            q_THM[batch.rows_BL], k_TGM[batch.rows_BL], v_TGM[batch.rows_BL], window, scale
+        )
+        parts.append(out_BLHM.flatten(0, 1)[batch.kept])
+    return torch.cat(parts)[arrangement.order_T]
+
+
+def _arrange(lengths: Iterable[int], device: torch.device) -> _Arrangement:
+    """Sequences by the power of two that holds them; from host numbers alone."""
+    by_size: dict[int, list[tuple[int, int]]] = {}
+    start = 0
+    for length in lengths:
+        by_size.setdefault((length - 1).bit_length(), []).append((start, length))
+        start += length
+    batches, positions = [], []
+    for spans in by_size.values():
+        longest = max(length for _, length in spans)
+        places_L = torch.arange(longest)
+        starts_B1 = torch.tensor([[start] for start, _ in spans])
+        lengths_B1 = torch.tensor([[length] for _, length in spans])
+        rows_BL = starts_B1 + torch.minimum(places_L, lengths_B1 - 1)
+        kept = (places_L < lengths_B1).flatten().nonzero().flatten()
+        positions.append(rows_BL.flatten()[kept])
+        batches.append(_Batch(rows_BL.to(device), kept.to(device)))
+    order_T = torch.cat(positions).argsort().to(device)
+    return _Arrangement(tuple(batches), order_T)
+
+
+def _attend(
+    q_BLHM: torch.Tensor,
+    k_BLGM: torch.Tensor,
+    v_BLGM: torch.Tensor,
+    window: int | None,
+    scale: float | None,
+) -> torch.Tensor:
+    length, heads = q_BLHM.shape[1:3]
+    band_LL = None
+    if window is not None and length > window:
+        band_LL = torch.ones(length, length, dtype=torch.bool, device=q_BLHM.device)
+        band_LL = band_LL.tril().triu(1 - window)
+    out_BHLM = scaled_dot_product_attention(
+        q_BLHM.transpose(1, 2),
+        k_BLGM.transpose(1, 2),
+        v_BLGM.transpose(1, 2),
+        attn_mask=band_LL,
+        is_causal=band_LL is None,
+        scale=scale,
+        enable_gqa=heads != k_BLGM.shape[2],
+    )
+    return out_BHLM.transpose(1, 2)
