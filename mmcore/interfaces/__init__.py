@@ -22,6 +22,7 @@ from mmcore.interfaces.engine import Engine, EngineSpec, ParameterGroup, Paramet
 from mmcore.interfaces.llm import LLM, Head, LLMSpec
 from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
 from mmcore.interfaces.optimizer import OptimizerSpec
+from mmcore.interfaces.parts import PARTS
 from mmcore.interfaces.records import (
     IGNORE,
     ImagePart,
@@ -48,6 +49,7 @@ from mmcore.interfaces.world import World
 __all__ = [
     "IGNORE",
     "LLM",
+    "PARTS",
     "Attention",
     "Encoder",
     "EncoderSpec",

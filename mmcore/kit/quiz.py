@@ -19,9 +19,8 @@ class Asked:
     """A question whose answer is known.
 
     Attributes:
-        kind: "number" and "reading" (a number or a word is read), "colour", "background";
-            "place" and "which picture" (a text is searched for), "coloured place" and
-            "coloured picture" (a colour is searched for).
+        kind: "number" and "reading" (a number or a word is read), "colour", "background",
+            "place" and "which picture" (a text is searched for).
         question: in plain words.
         answer: the right answer, without a period.
     """
@@ -47,7 +46,6 @@ def questions(pictures: Sequence[Picture], rng: random.Random) -> list[Asked]:
 
 
 def _about_one(picture: Picture) -> list[Asked]:
-    colours = [item.colour for item in picture.written]
     asked = [Asked("background", "What colour is the background?", picture.background)]
     for item in picture.written:
         noun = "number" if item.text.isdigit() else "word"
@@ -58,9 +56,6 @@ def _about_one(picture: Picture) -> list[Asked]:
                 Asked("colour", f"What colour is the {noun} {where}?", item.colour),
                 Asked("place", f"Where is {item.text}?", item.place),
             ]
-            if colours.count(item.colour) == 1:
-                question = f"Where is the {item.colour} {noun}?"
-                asked.append(Asked("coloured place", question, item.place))
         else:
             asked += [
                 Asked(_reading(item), "What does it say?", item.text),
@@ -72,17 +67,11 @@ def _about_one(picture: Picture) -> list[Asked]:
 def _about_several(pictures: Sequence[Picture]) -> list[Asked]:
     asked = []
     texts = [item.text for picture in pictures for item in picture.written]
-    colours = [item.colour for picture in pictures for item in picture.written]
     for ordinal, picture in zip(ORDINALS, pictures, strict=False):
         asked += [
             Asked("which picture", f"Which picture says {item.text}?", ordinal)
             for item in picture.written
             if texts.count(item.text) == 1
-        ]
-        asked += [
-            Asked("coloured picture", f"Which picture has {item.colour} text?", ordinal)
-            for item in picture.written
-            if colours.count(item.colour) == 1
         ]
         if len(picture.written) == 1:
             (item,) = picture.written

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 import attrs
 from torch import nn
 
-from mmcore.interfaces import ParameterGroup
-from mmcore.model.vlm import PARTS, VisionLanguageModel
+from mmcore.interfaces import PARTS, ParameterGroup
+from mmcore.model.vlm import VisionLanguageModel
 
 
 @attrs.frozen

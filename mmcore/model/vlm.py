@@ -19,9 +19,6 @@ from torch import nn
 from mmcore.interfaces import LLM, PackedBatch
 from mmcore.model.splice import splice
 
-PARTS = ("encoder", "token_sampler", "llm")
-"""The parts of a model, in the order in which a picture meets them: what `train` may name."""
-
 
 class VisionLanguageModel(nn.Module):
     """Three modules in a row; each knows nothing of the others.

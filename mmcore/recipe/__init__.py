@@ -9,7 +9,6 @@ each fault can say where it is (``errors``).
 from mmcore.recipe.errors import Fault, RecipeError
 from mmcore.recipe.load import load_recipe
 from mmcore.recipe.schema import (
-    PARTS,
     BatchTable,
     CheckpointTable,
     DataTable,
@@ -22,7 +21,6 @@ from mmcore.recipe.schema import (
 from mmcore.recipe.write import to_toml
 
 __all__ = [
-    "PARTS",
     "BatchTable",
     "CheckpointTable",
     "DataTable",

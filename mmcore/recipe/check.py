@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from mmcore.interfaces import (
+    PARTS,
     EncoderSpec,
     LLMSpec,
     ObjectiveSpec,
@@ -17,7 +18,7 @@ from mmcore.interfaces import (
     TaskSpec,
     TokenSamplerSpec,
 )
-from mmcore.recipe.schema import PARTS, BatchTable, DataTable, TrainablePart
+from mmcore.recipe.schema import BatchTable, DataTable, TrainablePart
 from mmcore.recipe.tree import KeyPath, Node
 from mmcore_registry import Spec, nearest
 

@@ -26,9 +26,6 @@ from mmcore_registry import doc, one_of
 FORMAT = 1
 """The recipe format that this mmcore reads and writes."""
 
-PARTS = ("encoder", "token_sampler", "llm")
-"""The parts of a model, which are also what a stage may train."""
-
 BUDGETS = ("tokens", "steps", "epochs")
 """How long a stage may be, in three units; a stage has exactly one."""
 

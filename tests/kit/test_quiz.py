@@ -38,11 +38,9 @@ def test_several_texts_are_asked_for_by_their_places():
         Asked("reading", "What is written at the top left?", "CAT"),
         Asked("colour", "What colour is the word at the top left?", "blue"),
         Asked("place", "Where is CAT?", "top left"),
-        Asked("coloured place", "Where is the blue word?", "top left"),
         Asked("number", "What is written on the right?", "17"),
         Asked("colour", "What colour is the number on the right?", "green"),
         Asked("place", "Where is 17?", "right"),
-        Asked("coloured place", "Where is the green number?", "right"),
     }
 
 
@@ -52,22 +50,11 @@ def test_a_text_on_two_pictures_is_never_searched_for():
     assert searched == [Asked("which picture", "Which picture says 17?", "second")]
 
 
-def test_a_colour_that_two_texts_share_is_never_searched_for():
-    several = [picture(Written(text, ink, "", BOX)) for text, ink in (("1", "red"), ("2", "red"))]
-    one = picture(Written("1", "red", "left", BOX), Written("2", "red", "right", BOX))
-    kinds = {
-        asked.kind for shown in (several, [one]) for asked in questions(shown, random.Random(0))
-    }
-    assert not kinds & {"coloured place", "coloured picture"}
-
-
 def test_every_single_text_of_several_pictures_can_be_asked_for():
     shown = [picture(Written("42", "red", "", BOX)), picture(Written("DOT", "blue", "", BOX))]
     assert set(questions(shown, random.Random(0))) == {
         Asked("which picture", "Which picture says 42?", "first"),
         Asked("which picture", "Which picture says DOT?", "second"),
-        Asked("coloured picture", "Which picture has red text?", "first"),
-        Asked("coloured picture", "Which picture has blue text?", "second"),
         Asked("number", "What does the first picture say?", "42"),
         Asked("reading", "What does the second picture say?", "DOT"),
         Asked("colour", "What colour is the text of the first picture?", "red"),
@@ -90,9 +77,7 @@ def test_no_question_has_two_answers_and_every_answer_is_visible(seed, topics):
         "colour": set(INKS),
         "background": set(PAPERS),
         "place": places - {""},
-        "coloured place": places - {""},
         "which picture": set(ORDINALS[: len(shown)]),
-        "coloured picture": set(ORDINALS[: len(shown)]),
     }
     for one in asked:
         assert one.answer in answers[one.kind]
