@@ -15,8 +15,7 @@ def final_table(evaluations: Sequence[Evaluation]) -> Table:
     """Per task and kind: the last accuracy with its interval, beside the best constant answer."""
     table = _table(
         "Held-out questions after the last stage",
-        ["stage of its kind", "question"],
-        ["asked", "accuracy", "95 % interval", "constant", "above"],
+        ["asked", "right, % [95 %]", "constant, %", "above"],
     )
     for evaluation in last_of_each_task(evaluations):
         for score in evaluation.scores:
@@ -24,9 +23,8 @@ def final_table(evaluations: Sequence[Evaluation]) -> Table:
                 evaluation.stage,
                 score.kind,
                 str(score.questions),
-                f"{score.accuracy:.1%}",
-                interval(score),
-                f"{score.constant:.1%}",
+                with_interval(score),
+                f"{100 * score.constant:.0f}",
                 "yes" if score.low > score.constant else "no",
             )
     return table
@@ -36,8 +34,7 @@ def stage_table(evaluations: Sequence[Evaluation], stages: Sequence[str]) -> Tab
     """Per stage, on questions of its own kind: before against after."""
     table = _table(
         "What every stage added, on held-out questions of its own kind",
-        ["stage", "question"],
-        ["before", "95 % interval", "after", "95 % interval", "apart"],
+        ["before, % [95 %]", "after, % [95 %]", "apart"],
     )
     for number, stage in enumerate(stages):
         earlier = stages[number - 1] if number else ""
@@ -48,27 +45,26 @@ def stage_table(evaluations: Sequence[Evaluation], stages: Sequence[str]) -> Tab
                 table.add_row(
                     stage,
                     kind,
-                    f"{before[kind].accuracy:.1%}",
-                    interval(before[kind]),
-                    f"{after[kind].accuracy:.1%}",
-                    interval(after[kind]),
+                    with_interval(before[kind]),
+                    with_interval(after[kind]),
                     "yes" if apart(before[kind], after[kind]) else "no",
                 )
     return table
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE)
-    for heading in words:
+def _table(title: str, numbers: Sequence[str]) -> Table:
+    """A table that fits 80 columns, beginning with the stage and the kind of question."""
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
+    for heading in ("stage", "question"):
         table.add_column(heading, no_wrap=True)
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
-def interval(score: KindScore) -> str:
-    """``[12.3, 45.6]`` in percent."""
-    return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
+def with_interval(score: KindScore) -> str:
+    """``59 [48, 69]`` in percent: the accuracy and its 95 % interval."""
+    return f"{100 * score.accuracy:.0f} [{100 * score.low:.0f}, {100 * score.high:.0f}]"
 
 
 def last_of_each_task(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

@@ -50,7 +50,7 @@ def make_up_ocr(
 def captions_of(picture: Picture) -> list[dict[str, object]]:
     """The captions of a picture at all levels, each without and with an alt text before it."""
     inks = " and ".join(one.colour for one in picture.written)
-    alt_text = f"A {picture.background} card with {inks} writing."
+    alt_text = f"{inks} on {picture.background}."
     captions: list[dict[str, object]] = []
     for level, phrase in LEVELS.items():
         text = "The image contains " + ", ".join(map(phrase, picture.written))

@@ -47,7 +47,6 @@ bottom right corner. Located above the center, below the center, left of the cen
 Located at the bottom of the image from top to bottom and left of the image from left to right.
 The text starts at and extends upto the end. The text approximately starts at and extends upto it.
 The ocr text lies in a bbox. A card. A white card. A yellow card. A pink card. A grey card.
-A card with red writing, the writing on it.
 A picture of a word. An image with two words. Two pictures. One word. Three numbers. Four lines.
 The word is red. The background is white. The third picture says this. The fourth picture is blue.
 It says that the number is on the left. They are on the same line. These words have the same colour.
