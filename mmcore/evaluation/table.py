@@ -14,8 +14,8 @@ from mmcore.interfaces import Evaluation, KindScore
 def final_table(evaluations: Sequence[Evaluation]) -> Table:
     """Per task and kind: the last accuracy with its interval, beside the best constant answer."""
     table = _table(
-        "Held-out questions after the last stage",
-        ["asked", "right, % [95 %]", "constant, %", "above"],
+        "Held-out questions after the last stage: % right [95 % interval]",
+        ["asked", "right", "constant", "above"],
     )
     for evaluation in last_of_each_task(evaluations):
         for score in evaluation.scores:
@@ -33,8 +33,8 @@ def final_table(evaluations: Sequence[Evaluation]) -> Table:
 def stage_table(evaluations: Sequence[Evaluation], stages: Sequence[str]) -> Table:
     """Per stage, on questions of its own kind: before against after."""
     table = _table(
-        "What every stage added, on held-out questions of its own kind",
-        ["before, % [95 %]", "after, % [95 %]", "apart"],
+        "Held-out questions of every stage's own kind: % right [95 % interval]",
+        ["before", "after", "apart"],
     )
     for number, stage in enumerate(stages):
         earlier = stages[number - 1] if number else ""

@@ -5,7 +5,7 @@ import json
 
 def test_a_run_goes_through_its_stages_and_answers_afterwards(workplace):
     output = workplace.mmcore("run", "mini.toml")
-    for words in ("stage 1 of 2: captions", "stage 2 of 2: answers", "[95 %]", "finished"):
+    for words in ("stage 1 of 2: captions", "stage 2 of 2: answers", "95 % interval", "finished"):
         assert words in output
     run = workplace.folder / "runs" / "mini"
     assert [line["step"] for line in workplace.metrics()] == list(range(1, 13))
@@ -20,7 +20,7 @@ def test_a_run_goes_through_its_stages_and_answers_afterwards(workplace):
     assert answer.strip() or answer == "\n"
 
     again = workplace.mmcore("run", "mini.toml")
-    assert "[95 %]" in again
+    assert "95 % interval" in again
     assert [line["step"] for line in workplace.metrics()] == list(range(1, 13))
 
 
