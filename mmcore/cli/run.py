@@ -48,7 +48,7 @@ def command(
     # Threads of torch that wait for one another spin for seconds by default, and lose nearly all
     # of their time as soon as anything else runs on the machine; without spinning they lose half
     # of it to being woken. This is in between. It is read when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
     from mmcore.cli import training
 
