@@ -88,11 +88,7 @@ def run(
     """
     last = _stage_number(recipe, until)
     world = world_from_environment()
-    if world.size > 1 and not recipe.engine.multi_process:
-        raise RunError(
-            f"engine {recipe.engine.name!r} runs on one process, and this run has {world.size}; "
-            "set engine.use=deepspeed"
-        )
+    check_processes(recipe, world.size)
     folder = Path(root) / recipe.name
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal())
@@ -122,6 +118,19 @@ def run(
         finished=finished,
         is_main=world.is_main,
     )
+
+
+def check_processes(recipe: Recipe, processes: int) -> None:
+    """Whether the recipe's engine can run on so many.
+
+    Raises:
+        RunError: it cannot.
+    """
+    if processes > 1 and not recipe.engine.multi_process:
+        raise RunError(
+            f"engine {recipe.engine.name!r} runs on one process, and this run has {processes}; "
+            "write --set engine.use=deepspeed"
+        )
 
 
 def make_up(node: object, say: Callable[[str], None] = lambda _: None) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import cast
 
 import click
 from rich.console import Console
 
 from mmcore.cli.display import RunDisplay
+from mmcore.cli.errors import exit_code
 from mmcore.evaluation.table import final_table, stage_table
 from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
-from mmcore.running import RunResult, run
+from mmcore.running import RunResult, check_processes, run
 
 
 def train(recipe: Recipe, *, resume: str, stage: str | None, procs: int) -> None:
@@ -23,6 +26,7 @@ def train(recipe: Recipe, *, resume: str, stage: str | None, procs: int) -> None
     if procs == 1:
         _train_here(recipe, resume, stage)
         return
+    check_processes(recipe, procs)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -35,11 +39,24 @@ def train(recipe: Recipe, *, resume: str, stage: str | None, procs: int) -> None
         max_restarts=0,
         start_method="spawn",
     )
+    # Our processes say themselves what went wrong; the launcher would say it again, at length.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(config, _train_here)(recipe, resume, stage)
+        elastic_launch(config, _train_in_a_process)(recipe, resume, stage)
     except ChildFailedError as error:
         ranks = ", ".join(str(rank) for rank in sorted(error.failures))
         raise click.ClickException(f"rank {ranks} failed; its message is above") from None
+
+
+def _train_in_a_process(recipe: Recipe, resume: str, stage: str | None) -> None:
+    """One of several: an error that speaks to users is a message here, too."""
+    try:
+        _train_here(recipe, resume, stage)
+    except (Exception, KeyboardInterrupt) as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        sys.exit(code)
 
 
 def _train_here(recipe: Recipe, resume: str, stage: str | None) -> None:
