@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -174,21 +175,27 @@ def test_nothing_is_ever_unpickled(root) -> None:
     assert {one.suffix for one in path.iterdir()} == {".safetensors", ".json"}
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """Files may not grow beyond 8 KiB: writing more fails as on a full disk."""
+    """Within, no file grows beyond 8 KiB: writing more fails as on a full disk.
+
+    The limit is the whole process's, so it must end before the test runner writes its own log.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_costs_nothing(root, small_disk) -> None:
+def test_a_full_disk_costs_nothing(root) -> None:
     path = save(root, 1, module())
-    with pytest.raises(CheckpointError, match=r"step 2 was not saved.*rank 0.*too large"):
-        save(root, 2, nn.Linear(100, 100))
-    with pytest.raises(CheckpointError, match="too large"):  # rank 0's own files
-        save(root, 3, module(), lanes={0: {"text": "x" * 9000}})
+    with small_disk():
+        with pytest.raises(CheckpointError, match=r"step 2 was not saved.*rank 0.*too large"):
+            save(root, 2, nn.Linear(100, 100))
+        with pytest.raises(CheckpointError, match="too large"):  # rank 0's own files
+            save(root, 3, module(), lanes={0: {"text": "x" * 9000}})
     assert checkpoint.latest(root) == path
     checkpoint.load(path).verify()
     again = save(root, 4, module())
