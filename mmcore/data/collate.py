@@ -51,6 +51,7 @@ def collate(
         label_segment_L=np.repeat(np.arange(len(samples)), [len(index) for index in labels]),
         pixels_NCHW=pixels_NCHW,
         patch_mask_NP=patch_mask_NP,
+        patch_order_NP=_patch_order(views),
         image_token_index_K=_image_tokens(samples, borders, tokens_per_view),
         segments=segments,
         lane=lane,
@@ -69,6 +70,7 @@ def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
         label_segment_L=nothing,
         pixels_NCHW=pixels_NCHW,
         patch_mask_NP=patch_mask_NP,
+        patch_order_NP=None,
         image_token_index_K=nothing,
         segments=(),
         lane=-1,
@@ -83,6 +85,7 @@ def _batch(
     label_segment_L: NDArray[np.int64],
     pixels_NCHW: NDArray[np.uint8],
     patch_mask_NP: NDArray[np.bool_],
+    patch_order_NP: NDArray[np.int64] | None,
     image_token_index_K: NDArray[np.int64],
     segments: tuple[Segment, ...],
     lane: int,
@@ -106,6 +109,7 @@ def _batch(
         label_weight_L=torch.from_numpy(label_weight_L),
         pixels_NCHW=torch.from_numpy(pixels_NCHW),
         patch_mask_NP=torch.from_numpy(patch_mask_NP),
+        patch_order_NP=None if patch_order_NP is None else torch.from_numpy(patch_order_NP),
         image_token_index_K=torch.from_numpy(image_token_index_K),
         label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
         segments=segments,
@@ -122,6 +126,20 @@ def _views(tiles: Sequence[Tiles], view: ViewFormat) -> tuple[NDArray[np.uint8],
         np.concatenate([one.pixels_NCHW for one in tiles]),
         np.concatenate([one.patch_mask_NP for one in tiles]),
     )
+
+
+def _patch_order(tiles: Sequence[Tiles]) -> NDArray[np.int64] | None:
+    """The pictures' own orders one after another; None where all views stay as they are."""
+    if all(one.patch_order_NP is None for one in tiles):
+        return None
+    orders, before = [], 0
+    for one in tiles:
+        shape = one.patch_mask_NP.shape
+        own = one.patch_order_NP
+        kept = np.arange(one.patch_mask_NP.size).reshape(shape) if own is None else own
+        orders.append(kept + before)
+        before += one.patch_mask_NP.size
+    return np.concatenate(orders)
 
 
 def _image_tokens(

@@ -132,6 +132,12 @@ class Preparer:
                 f"tiler {self.tiler.name!r} cut {found} of {tiles.pixels_NCHW.dtype}, "
                 f"wanted {wanted} of uint8 for {plan}"
             )
+        order = tiles.patch_order_NP
+        if order is not None and order.shape != wanted[1]:
+            raise ValueError(
+                f"tiler {self.tiler.name!r} orders patches in {order.shape}, "
+                f"wanted {wanted[1]} for {plan}"
+            )
         return tiles
 
     @property

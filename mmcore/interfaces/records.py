@@ -149,6 +149,8 @@ class PackedBatch:
             one row so that every rank enters the head once.
         pixels_NCHW: uint8 views; normalised on the device by the encoder.
         patch_mask_NP: bool; which patches show the picture rather than its border.
+        patch_order_NP: int64; which patches the token sampler is given together, counted through
+            all N * P of the pack; the mask is in the same order. None: every view as it is.
         image_token_index_K: int64; where in T the views' tokens go, in reading order. Empty in a
             pack without pictures, which still carries one blank view for the same reason.
         label_segment_L: int32; which segment a labelled position belongs to.
@@ -167,6 +169,7 @@ class PackedBatch:
     patch_mask_NP: torch.Tensor
     image_token_index_K: torch.Tensor
     label_segment_L: torch.Tensor
+    patch_order_NP: torch.Tensor | None = None
     segments: tuple[Segment, ...] = ()
     lane: int = -1
 
@@ -211,4 +214,5 @@ class PackedBatch:
             patch_mask_NP=change(self.patch_mask_NP),
             image_token_index_K=change(self.image_token_index_K),
             label_segment_L=change(self.label_segment_L),
+            patch_order_NP=None if self.patch_order_NP is None else change(self.patch_order_NP),
         )

@@ -43,10 +43,15 @@ class Tiles:
     Attributes:
         pixels_NCHW: uint8.
         patch_mask_NP: bool, True where the patch shows the picture.
+        patch_order_NP: int64; which patches the token sampler is given together. Row n holds the
+            patches of its n-th group, counted through all views of the picture (view by view,
+            each in reading order); ``patch_mask_NP`` is in the same order. None: every view is
+            a group of its own.
     """
 
     pixels_NCHW: NDArray[np.uint8]
     patch_mask_NP: NDArray[np.bool_]
+    patch_order_NP: NDArray[np.int64] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -91,6 +91,8 @@ class VisionLanguageModel(nn.Module):
         learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             features_NPD = self.encoder(batch.pixels_NCHW)
+        if batch.patch_order_NP is not None:
+            features_NPD = features_NPD.flatten(0, 1)[batch.patch_order_NP]
         tokens_NQE = self.token_sampler(features_NPD, batch.patch_mask_NP)
         x_TE = self._llm.embed(batch.input_ids_T)
         return splice(x_TE, tokens_NQE, batch.image_token_index_K)

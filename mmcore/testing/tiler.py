@@ -33,5 +33,11 @@ def check_tiler(spec: TilerSpec, view: ViewFormat) -> None:
             assert tiles.pixels_NCHW.dtype == np.uint8
             assert tiles.patch_mask_NP.shape == (plan.views, view.patches)
             assert tiles.patch_mask_NP.dtype == np.bool_
+            if tiles.patch_order_NP is not None:
+                everything = np.arange(plan.views * view.patches)
+                assert tiles.patch_order_NP.shape == tiles.patch_mask_NP.shape
+                assert (np.sort(tiles.patch_order_NP, axis=None) == everything).all(), (
+                    f"every patch stands in one group, once: {plan}"
+                )
             assert (tiles.pixels_NCHW[0] == 200).all(), "the whole view comes first"
             assert tiles.patch_mask_NP[0].all(), "the whole view has no border"

@@ -12,8 +12,16 @@ from mmcore.interfaces import TilePlan, Tiles, ViewFormat
 from mmcore_tiling.grids import place_patches, place_pixels
 
 
-def cut_picture(image: Image.Image, plan: TilePlan, view: ViewFormat) -> Tiles:
+def cut_picture(
+    image: Image.Image, plan: TilePlan, view: ViewFormat, *, bands: bool = False
+) -> Tiles:
     """The whole picture squashed to one view, then its tiles row by row, if the plan has any.
+
+    Args:
+        image: RGB, of the planned size.
+        plan: its grid.
+        view: what the encoder wants.
+        bands: give the token sampler raster bands of the whole canvas instead of tiles.
 
     Returns:
         ``pixels_NCHW`` and ``patch_mask_NP`` with N = ``plan.views``, thumbnail first.
@@ -29,11 +37,30 @@ def cut_picture(image: Image.Image, plan: TilePlan, view: ViewFormat) -> Tiles:
     squashed = image.resize((view.size, view.size), Image.Resampling.BICUBIC)
     whole_NHWC = np.asarray(squashed)[None]
     mask_NP = np.ones((1, view.patches), dtype=np.bool_)
+    order_NP = None
     if plan.cols:
         tiles_NHWC = _cut_canvas(_canvas(image, plan, view), plan)
         whole_NHWC = np.concatenate([whole_NHWC, tiles_NHWC])
         mask_NP = np.concatenate([mask_NP, _mask_tiles(plan, view)])
-    return Tiles(np.ascontiguousarray(whole_NHWC.transpose(0, 3, 1, 2)), mask_NP)
+        # In one column of tiles, bands and tiles are the same.
+        if bands and plan.cols > 1:
+            order_NP = raster_bands(plan.cols, plan.rows, view)
+            mask_NP = mask_NP.flatten()[order_NP]
+    return Tiles(np.ascontiguousarray(whole_NHWC.transpose(0, 3, 1, 2)), mask_NP, order_NP)
+
+
+def raster_bands(cols: int, rows: int, view: ViewFormat) -> np.ndarray:
+    """``patch_order_NP`` of a thumbnail and bands of the canvas of cols x rows tiles.
+
+    A band is P patches in a row of the canvas's own reading order: strips across its whole width,
+    which may begin and end within a row. The official xGen-MM code gives these to its sampler,
+    and so the released weights expect them.
+    """
+    patches = np.arange((1 + cols * rows) * view.patches)
+    thumbnail, tiles = patches[: view.patches], patches[view.patches :]
+    grid = tiles.reshape(rows, cols, view.patch_rows, view.patch_cols)
+    bands = grid.swapaxes(1, 2).reshape(rows * cols, view.patches)
+    return np.concatenate([thumbnail[None], bands])
 
 
 def _canvas(image: Image.Image, plan: TilePlan, view: ViewFormat) -> np.ndarray:

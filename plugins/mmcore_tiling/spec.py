@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
 from mmcore.interfaces import TilePlan, TilerSpec, Tiles, ViewFormat
-from mmcore_registry import doc
+from mmcore_registry import doc, one_of
 from mmcore_tiling.grids import BLIP3_GRIDS, Grid, choose_grid, grids_up_to
 
 if TYPE_CHECKING:
@@ -68,6 +68,14 @@ class AnyResTilerSpec(TilerSpec):
         default=False,
         metadata=doc("a picture that fits into one view is not cut; BLIP-3 cuts every picture"),
     )
+    merge: Literal["tiles", "raster-bands"] = attrs.field(
+        default="tiles",
+        validator=one_of(["tiles", "raster-bands"]),
+        metadata=doc(
+            "what the token sampler is given at a time: a tile, or a band of the whole canvas, as "
+            "the released xGen-MM weights expect"
+        ),
+    )
 
     @grids.default
     def _default_grids(self) -> tuple[Grid, ...]:
@@ -115,7 +123,7 @@ class AnyResTilerSpec(TilerSpec):
     def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
         from mmcore_tiling.cutting import cut_picture
 
-        return cut_picture(image, plan, view)
+        return cut_picture(image, plan, view, bands=self.merge == "raster-bands")
 
 
 def _check_limit(max_views: int | None) -> None:

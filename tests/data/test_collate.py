@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import attrs
 import numpy as np
+import pytest
 import torch
 
 from mmcore.data.collate import blank_batch, collate
@@ -91,6 +93,35 @@ def test_types(preparer: Any, encoded: Any) -> None:
             "image_token_index_K": torch.int64,
             "label_segment_L": torch.int32,
         }
+
+
+def test_patch_orders_are_counted_through_the_pack(preparer: Any, encoded: Any) -> None:
+    samples, tiles, plain = make(preparer, encoded, pictures=True, learned=True)
+    assert plain.patch_order_NP is None
+    views = sum(one.views for one in samples)
+    last = tiles[2][1]  # one picture of many has an order of its own
+    own = np.arange(last.patch_mask_NP.size)[::-1].reshape(last.patch_mask_NP.shape)
+    reordered = [*tiles[:2], (tiles[2][0], attrs.evolve(last, patch_order_NP=own))]
+    batch = collate(samples, reordered, view=preparer().view, tokens_per_view=3, lane=2)
+    patches = list(range(views * 4))
+    kept = len(patches) - own.size
+    assert batch.patch_order_NP.flatten().tolist() == patches[:kept] + patches[kept:][::-1]
+    assert batch.patch_order_NP.shape == batch.patch_mask_NP.shape
+    assert batch.to("cpu").patch_order_NP.dtype == torch.int64
+
+
+def test_an_order_of_another_shape_is_the_tilers_fault(preparer: Any, encoded: Any) -> None:
+    prepare = preparer()
+
+    class Wrong(type(prepare.tiler)):
+        def cut(self, image: Any, plan: Any, view: Any) -> Any:
+            return attrs.evolve(super().cut(image, plan, view), patch_order_NP=np.arange(3))
+
+    parts = (ImagePart(ImageRef(data=encoded(9, 10, 1)), "user"), TextPart("q", "user"))
+    wrong = attrs.evolve(prepare, tiler=Wrong())
+    sample = wrong.prompt(SampleKey("src", "s", 0), parts)
+    with pytest.raises(ValueError, match=r"'grid' orders patches in \(3,\), wanted \(1, 4\)"):
+        wrong.realise(sample)
 
 
 def test_no_pictures_means_one_blank_view_that_goes_nowhere(preparer: Any, encoded: Any) -> None:

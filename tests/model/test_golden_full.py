@@ -1,7 +1,7 @@
 """The whole model against numbers of the official xGen-MM code: tokens, logits, loss, gradients.
 
 The official model regroups the tiles of a picture into strips of its whole canvas before the
-resampler; here a wrapper around the encoder does it, for the grids of the three pictures.
+resampler; here the tiler's ``merge = "raster-bands"`` does it, for the grids of the three pictures.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from mmcore.interfaces import PackedBatch
+from mmcore.interfaces import PackedBatch, ViewFormat
 from mmcore.model.trainable import set_trainable
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore_phi3.spec import Phi3Spec
 from mmcore_samplers.spec import PerceiverSpec
 from mmcore_siglip.spec import SiglipSpec
 from mmcore_siglip.weights import hf_source
+from mmcore_tiling.cutting import raster_bands
+from mmcore_tiling.spec import AnyResTilerSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "full" / "full28_mixed"
 REACHABLE = 375  # rows of the vocabulary that the official logits have
@@ -30,6 +33,8 @@ FIRST_ADDED = 372  # from here, ids have rows of their own in the official state
 IMAGE_ID, PADDING, STOP = 372, 371, 367
 QUERIES = 8
 PICTURES = {"s0.i0": (2, 2), "s1.i0": (2, 2), "s1.i1": (3, 1)}  # grids, rows x columns
+SIZES = {"s0.i0": (100, 60), "s1.i0": (100, 60), "s1.i1": (30, 80)}  # width, height
+VIEW = ViewFormat(size=28, patch_rows=2, patch_cols=2, patch_size=14)
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +47,11 @@ def facts() -> dict:
     return json.loads(GOLDEN.with_suffix(".json").read_text())
 
 
-class Strips(nn.Module):
-    """The encoder, with the features of every picture's tiles cut anew as official code does."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.inner = encoder
-        self.grids: list[tuple[int, int]] = []
-
-    def forward(self, pixels_NCHW: torch.Tensor) -> torch.Tensor:
-        features_NPD = self.inner(pixels_NCHW)
-        views = iter(features_NPD)
-        regrouped = []
-        for rows, columns in self.grids:
-            regrouped.append(next(views)[None])
-            tiles = torch.stack([next(views) for _ in range(rows * columns)])
-            canvas = tiles.view(rows, columns, 2, 2, -1).transpose(1, 2)
-            regrouped.append(canvas.reshape(rows * columns, 4, -1))
-        return torch.cat(regrouped) if regrouped else features_NPD
-
-
 def official(numbers, kind: str, name: str) -> torch.Tensor:
     """The tensor that the official code keeps for our parameter ``name``; kind: state or grad."""
     part, _, rest = name.partition(".")
     if part == "encoder":
-        source = hf_source(rest.removeprefix("inner.trunk."))
+        source = hf_source(rest.removeprefix("trunk."))
         return source.join([numbers[f"{kind}.vision_encoder.{one}"] for one in source.names])
     if part == "token_sampler":
         return numbers[f"{kind}.vision_tokenizer.{rest}"]
@@ -97,7 +82,7 @@ def model(numbers) -> VisionLanguageModel:
         head_bias=True,
         head_rows=7,
     ).build(attention="sdpa")
-    built = VisionLanguageModel(Strips(encoder), sampler, llm)
+    built = VisionLanguageModel(encoder, sampler, llm)
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             parameter.copy_(official(numbers, "state", name))
@@ -124,7 +109,6 @@ def pack(numbers, model, samples: list[tuple[list[int], list[int], list[str]]]) 
     labels = [label if n else -100 for row in rows for n, (_, label) in enumerate(row)]
     places = [n - 1 for n, label in enumerate(labels) if label >= 0]
     pictures = [name for _, _, names in samples for name in names]
-    model.encoder.grids = [PICTURES[name] for name in pictures]
     pixels = torch.cat([numbers[f"pixels.{name}"] for name in pictures or ["s2.i0"]])
     masks = torch.cat([numbers[f"vision_mask.{name}"] for name in pictures or ["s2.i0"]])
     return PackedBatch(
@@ -137,9 +121,28 @@ def pack(numbers, model, samples: list[tuple[list[int], list[int], list[str]]]) 
         label_weight_L=torch.ones(len(places)),
         pixels_NCHW=((pixels + 1) * 127.5).round().to(torch.uint8),
         patch_mask_NP=masks.bool(),
+        patch_order_NP=order(pictures),
         image_token_index_K=(ids == IMAGE_ID).nonzero()[:, 0],
         label_segment_L=torch.zeros(len(places), dtype=torch.int32),
     )
+
+
+def order(pictures: list[str]) -> torch.Tensor | None:
+    """The pictures' patches in raster bands, counted through the pack."""
+    if not pictures:
+        return None
+    bands = [raster_bands(cols, rows, VIEW) for rows, cols in map(PICTURES.get, pictures)]
+    before = itertools.accumulate((one.size for one in bands), initial=0)
+    return torch.cat([torch.from_numpy(one + n) for one, n in zip(bands, before, strict=False)])
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_masks_of_raster_bands(numbers, name):
+    tiler = AnyResTilerSpec(merge="raster-bands")
+    plan = tiler.plan(*SIZES[name], VIEW)
+    assert (plan.rows, plan.cols) == PICTURES[name]
+    mask_NP = tiler.cut(Image.new("RGB", SIZES[name]), plan, VIEW).patch_mask_NP
+    assert mask_NP.tolist() == numbers[f"vision_mask.{name}"].bool().tolist()
 
 
 @pytest.fixture
@@ -157,7 +160,8 @@ def batch(numbers, facts, model) -> PackedBatch:
 
 
 def test_vision_tokens(numbers, model, batch):
-    tokens_NQE = model.token_sampler(model.encoder(batch.pixels_NCHW), batch.patch_mask_NP)
+    features_XD = model.encoder(batch.pixels_NCHW).flatten(0, 1)
+    tokens_NQE = model.token_sampler(features_XD[batch.patch_order_NP], batch.patch_mask_NP)
     want = numbers["vision_tokens"][: len(tokens_NQE), 0]
     torch.testing.assert_close(tokens_NQE, want, atol=2e-6, rtol=0)
 

@@ -8,6 +8,7 @@ import pytest
 from mmcore_tiling.spec import AnyResTilerSpec
 
 TILER = AnyResTilerSpec()
+BANDS = AnyResTilerSpec(merge="raster-bands")
 
 
 def mosaic(mask_NP, plan, view):
@@ -48,6 +49,8 @@ def test_pixels_and_masks(base, golden, draw, view_of):
         np.testing.assert_array_equal(shown, tensors[f"{label}.mask_map"].astype(bool))
         kept = tiles.patch_mask_NP[1:].sum(axis=1).tolist()
         assert kept == image["mask_per_group_kept_if_tiles"]
+        strips_NP = BANDS.cut(picture, plan, view).patch_mask_NP[1:]
+        assert strips_NP.sum(axis=1).tolist() == image["mask_per_group_kept_official_strips"]
 
 
 def test_golden_files_hold_pixels_of_every_kind(golden):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmcore.interfaces import ViewFormat
+from mmcore.testing import check_tiler
 from mmcore_tiling.grids import BLIP3_GRIDS, grids_up_to, place_pixels
 from mmcore_tiling.spec import AnyResTilerSpec, SingleTilerSpec
 
@@ -36,6 +37,24 @@ def test_tiles_are_row_major():
     tiles = tiler.cut(picture, tiler.plan(56, 56, SMALL), SMALL)
     assert tiles.pixels_NCHW[1:].max((1, 2, 3)).tolist() == [10, 60, 110, 160]
     assert tiles.pixels_NCHW[1:].min((1, 2, 3)).tolist() == [10, 60, 110, 160]
+
+
+def test_bands_run_across_the_whole_canvas():
+    tiler = AnyResTilerSpec(grids=((2, 1),), merge="raster-bands")
+    tiles = tiler.cut(Image.new("RGB", (56, 28)), tiler.plan(56, 28, SMALL), SMALL)
+    # Thumbnail 0-3; the left tile's patches are 4-7, the right one's 8-11.
+    assert tiles.patch_order_NP.tolist() == [[0, 1, 2, 3], [4, 5, 8, 9], [6, 7, 10, 11]]
+
+
+def test_one_column_has_no_bands():
+    tiler = AnyResTilerSpec(grids=((1, 3),), merge="raster-bands")
+    picture, plan = Image.new("RGB", (28, 84)), tiler.plan(28, 84, SMALL)
+    assert tiler.cut(picture, plan, SMALL).patch_order_NP is None
+
+
+@pytest.mark.parametrize("merge", ["tiles", "raster-bands"])
+def test_any_grids_keep_the_tilers_promises(merge):
+    check_tiler(AnyResTilerSpec(max_tiles=6, merge=merge), SMALL)
 
 
 @given(
