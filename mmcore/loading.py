@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -51,8 +52,13 @@ class TrainedModel:
             seed: of what is drawn.
 
         Raises:
-            ValueError: a message is malformed, a picture cannot be read, or all of it is too long.
+            ValueError: a message is malformed, a picture cannot be read, or all of it is too long;
+                temperature or top_p is out of range.
         """
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}, wanted a finite number, 0 or above")
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p is {top_p}, wanted above 0 and at most 1")
         torch.manual_seed(seed)
         [answer] = self._answerer.answer(
             [(SampleKey("messages", "", 0), parts_of(messages))],
@@ -76,10 +82,24 @@ def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
     if newest is None:
         raise ValueError(f"{str(folder)!r} has no checkpoint yet: train it with `mmcore run`")
     recipe = load_recipe(folder / RECIPE)
-    where = torch.device(this_device() if device == "auto" else device)
+    where = _device(device)
     model = assemble.model_of_checkpoint(recipe, newest, where)
     prepared = assemble.preparer(recipe.model, recipe.stages[-1], recipe.model.llm.text())
     return TrainedModel(recipe, Answerer(model, prepared, where, recipe.engine.precision))
+
+
+def _device(name: str) -> torch.device:
+    """The device of this name, with one byte put on it.
+
+    Raises:
+        ValueError: there is none here.
+    """
+    where = this_device() if name == "auto" else name
+    try:
+        return torch.empty(1, device=where).device
+    except (RuntimeError, AssertionError) as error:  # torch names unknown and absent ones so
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device {name!r} cannot be used here: {reason}") from None
 
 
 def parts_of(messages: Sequence[Message]) -> tuple[Part, ...]:

@@ -21,10 +21,10 @@ class RejectedLog:
     def mmcore_run_start(self, run: RunInfo) -> None:
         if not self._path.exists():
             return
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
+        # Not splitlines: a key may hold any other separator, such as U+2028 in a file's name.
+        *whole, _ = self._path.read_text(encoding="utf-8").split("\n")
         kept = [line for line in whole if json.loads(line)["step"] <= run.step]
-        self._path.write_text("".join(kept), encoding="utf-8")
+        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     @hookimpl
     def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:

@@ -89,7 +89,7 @@ def prepare(folder: Path, recipe: str, resume: Resume) -> None:
                 "--resume never (the old folder is kept beside it)"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    stored.write_text(recipe, encoding="utf-8")
+    _write_whole(stored, recipe)
 
 
 def differences(
@@ -129,7 +129,14 @@ def write_environment(folder: Path, ranks: int, device: str) -> None:
     }
     path = folder / ENVIRONMENT
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    path.write_text(json.dumps([*earlier, now], indent=1) + "\n", encoding="utf-8")
+    _write_whole(path, json.dumps([*earlier, now], indent=1) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file with this text, or, killed at any moment, as it was before."""
+    whole = path.with_name(f"{path.name}.new")
+    whole.write_text(text, encoding="utf-8")
+    whole.replace(path)
 
 
 def _version(package: str) -> str | None:

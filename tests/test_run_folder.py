@@ -76,3 +76,21 @@ def test_environment_grows_by_one_entry_per_start(tmp_path):
     entries = json.loads((tmp_path / "environment.json").read_text())
     assert [entry["ranks"] for entry in entries] == [1, 2]
     assert entries[0]["packages"]["torch"]
+
+
+def test_a_start_that_is_killed_while_it_writes_leaves_what_was_there(tmp_path, monkeypatch):
+    prepare(tmp_path, RECIPE, "auto")
+    write_environment(tmp_path, 1, "cpu")
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", killed)
+    for start in (
+        lambda: prepare(tmp_path, RECIPE.replace("torch", "deepspeed"), "auto"),
+        lambda: write_environment(tmp_path, 2, "cpu"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before

@@ -17,7 +17,13 @@ import click
     type=click.Path(path_type=Path),
     help="A picture to look at; may be given several times, in order.",
 )
-@click.option("--max-new-tokens", default=64, show_default=True, help="Longest answer.")
+@click.option(
+    "--max-new-tokens",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Longest answer.",
+)
 @click.option("--temperature", default=0.0, show_default=True, help="0 takes the likeliest token.")
 @click.option("--top-p", default=1.0, show_default=True, help="Share of probability drawn from.")
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn.")

@@ -43,7 +43,8 @@ def read(folder: Path) -> list[Evaluation]:
     if not path.exists():
         return []
     evaluations = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Not splitlines: the kind of a question may hold any other separator.
+    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
         fields = json.loads(line)
         scores = tuple(KindScore(**score) for score in fields.pop("scores"))
         evaluations.append(Evaluation(scores=scores, **fields))

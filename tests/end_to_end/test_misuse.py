@@ -44,6 +44,15 @@ def test_generate_needs_a_trained_run_and_a_picture(workplace):
     output = workplace.mmcore("generate", "runs/mini", "--image", "no.png", "Why?", fails=True)
     assert "no.png" in output
     (workplace.folder / "bad.png").write_bytes(b"<html>")
+    for option, value, message in [
+        ("--temperature", "nan", "temperature is nan, wanted a finite number, 0 or above"),
+        ("--temperature", "-1", "temperature is -1.0"),
+        ("--top-p", "0", "top_p is 0.0, wanted above 0 and at most 1"),
+        ("--max-new-tokens", "0", "0 is not in the range x>=1"),
+        ("--device", "foo", "device 'foo' cannot be used here"),
+    ]:
+        asked = ("generate", "runs/mini", option, value, "Why?")
+        assert message in workplace.mmcore(*asked, fails=True)
     output = workplace.mmcore("generate", "runs/mini", "--image", "bad.png", "Why?", fails=True)
     assert "bad.png" in output
 

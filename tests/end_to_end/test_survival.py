@@ -7,23 +7,29 @@ import time
 import pytest
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_sigkill_at_a_random_step_changes_no_later_loss(workplace, seed):
+@pytest.mark.parametrize(("seed", "steps"), [(1, (3, 5)), (2, (7, 9))], ids=["first", "second"])
+def test_sigkill_at_a_random_step_of_a_stage_changes_no_later_loss(workplace, seed, steps):
     workplace.mmcore("run", "mini.toml", "--set", "name=whole")
     whole = workplace.losses("whole")
 
-    rng = random.Random(seed)
-    at = rng.randint(1, len(whole) - 1)
-    metrics = workplace.folder / "runs" / "killed" / "metrics.jsonl"
+    folder = workplace.folder / "runs" / "killed"
+    at = random.Random(seed).randint(*steps)
     process = workplace.start("run", "mini.toml", "--set", "name=killed")
-    while process.poll() is None:
-        if metrics.exists() and len(metrics.read_text().splitlines()) >= at:
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.002)
+    while process.poll() is None and not (
+        (folder / "checkpoints" / "latest").exists() and losses_in(folder) >= at
+    ):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
     process.communicate()
-    workplace.typed("run", "mini.toml", "--set", "name=killed")
+    assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
+    resumed = workplace.typed("run", "mini.toml", "--set", "name=killed")
+    assert "going on after step" in resumed
     assert workplace.losses("killed") == whole
+
+
+def losses_in(folder):
+    """How many steps a run that is going on has written down."""
+    return (folder / "metrics.jsonl").read_text().count('"loss"')
 
 
 def test_sigterm_saves_and_the_next_start_goes_on(workplace):
