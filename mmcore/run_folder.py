@@ -89,7 +89,7 @@ def prepare(folder: Path, recipe: str, resume: Resume) -> None:
                 "--resume never (the old folder is kept beside it)"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(stored, recipe)
+    write_whole(stored, recipe)
 
 
 def differences(
@@ -129,10 +129,10 @@ def write_environment(folder: Path, ranks: int, device: str) -> None:
     }
     path = folder / ENVIRONMENT
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    _write_whole(path, json.dumps([*earlier, now], indent=1) + "\n")
+    write_whole(path, json.dumps([*earlier, now], indent=1) + "\n")
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """The file with this text, or, killed at any moment, as it was before."""
     whole = path.with_name(f"{path.name}.new")
     whole.write_text(text, encoding="utf-8")

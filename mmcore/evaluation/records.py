@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from mmcore.interfaces import Evaluation, KindScore, Question
+from mmcore.run_folder import write_whole
 
 FILE = "evaluations.jsonl"
 ANSWERS = "answers"
@@ -32,9 +33,7 @@ def append(
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     lines = [json.dumps(attrs.asdict(one), ensure_ascii=False) for one in read(folder)]
     lines.append(json.dumps(attrs.asdict(evaluation), ensure_ascii=False))
-    whole = folder / f"{FILE}.new"
-    whole.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    whole.replace(folder / FILE)
+    write_whole(folder / FILE, "\n".join(lines) + "\n")
 
 
 def read(folder: Path) -> list[Evaluation]:
