@@ -96,3 +96,8 @@ class LLMSpec(Spec):
     @abstractmethod
     def tiny(self) -> Self:
         """The same component with small widths and random weights, for tests and rehearsals."""
+
+    @abstractmethod
+    def thin(self) -> Self:
+        """The same component at its full widths and head shapes, but one layer deep and with
+        random weights, to rehearse what depends on sizes."""

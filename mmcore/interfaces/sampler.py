@@ -47,3 +47,8 @@ class TokenSamplerSpec(Spec):
     @abstractmethod
     def tiny(self) -> Self:
         """The same component with small widths, for tests and rehearsals."""
+
+    @abstractmethod
+    def thin(self) -> Self:
+        """The same component at its full widths and head shapes, but one layer deep, to rehearse
+        what depends on sizes."""

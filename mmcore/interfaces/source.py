@@ -75,6 +75,8 @@ class SourceSpec(Spec):
     """Describes one data source of a stage: where it is, and how much of the mixture it is."""
 
     kind: ClassVar[str] = "source"
+    origin: ClassVar[str] = ""
+    """Where the dataset comes from, said when its files are missing: a page, or a command."""
 
     path: str = attrs.field(metadata=doc("files of the dataset: a path or a glob pattern"))
     share: float = attrs.field(

@@ -87,7 +87,8 @@ def check_machine(facts: Facts) -> Iterator[Remark]:
         if Path(source.path).exists():
             continue
         if next(glob.iglob(source.path, recursive=True), None) is None:
-            yield Remark((*path, "path"), f"no file matches {source.path!r}")
+            hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
+            yield Remark((*path, "path"), f"no file matches {source.path!r}", hint)
 
 
 def _problems(facts: Facts, *, of_machine: bool) -> Iterator[Remark]:

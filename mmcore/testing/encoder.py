@@ -17,9 +17,14 @@ def check_encoder(spec: EncoderSpec) -> None:
     Raises:
         AssertionError: what is broken, with the shapes or values.
     """
-    tiny = spec.tiny()
+    tiny, thin = spec.tiny(), spec.thin()
     assert type(tiny) is type(spec), f"tiny() changed the class to {type(tiny).__qualname__}"
     check_spec(tiny)
+    check_spec(thin)
+    assert thin.view == spec.view, f"thin() changed the views to {thin.view}"
+    assert thin.feature_width == spec.feature_width, (
+        f"thin() changed the width of the features to {thin.feature_width}"
+    )
     torch.manual_seed(0)
     encoder = tiny.build(attention="sdpa")
     assert tiny.load(encoder) is None, "the tiny form must have random weights"

@@ -20,9 +20,13 @@ def check_llm(spec: LLMSpec) -> None:
     Raises:
         AssertionError: what is broken, with the shapes or values.
     """
-    tiny = spec.tiny()
+    tiny, thin = spec.tiny(), spec.thin()
     assert type(tiny) is type(spec), f"tiny() changed the class to {type(tiny).__qualname__}"
     check_spec(tiny)
+    check_spec(thin)
+    assert thin.embedding_width == spec.embedding_width, (
+        f"thin() changed the width of the embeddings to {thin.embedding_width}"
+    )
     text = tiny.text()
     check_text_format(text)
     torch.manual_seed(0)

@@ -19,9 +19,13 @@ def check_token_sampler(spec: TokenSamplerSpec) -> None:
     Raises:
         AssertionError: what is broken, with the shapes or values.
     """
-    tiny = spec.tiny()
+    tiny, thin = spec.tiny(), spec.thin()
     assert type(tiny) is type(spec), f"tiny() changed the class to {type(tiny).__qualname__}"
     check_spec(tiny)
+    check_spec(thin)
+    assert thin.tokens_per_view(P) == spec.tokens_per_view(P), (
+        f"thin() changed the tokens of a view to {thin.tokens_per_view(P)}"
+    )
     torch.manual_seed(0)
     sampler = tiny.build(dim_in=D, dim_out=E, attention="sdpa")
     features_NPD = torch.randn(N, P, D, requires_grad=True)

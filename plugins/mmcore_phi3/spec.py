@@ -211,6 +211,9 @@ class Phi3Spec(LLMSpec):
             vocabulary=OWN_VOCABULARY,
         )
 
+    def thin(self) -> Self:
+        return attrs.evolve(self, weights=RANDOM, tokenizer="", layers=1)
+
     def _tokenizer_file(self) -> Path:
         if self.tokenizer:
             return locate_file(self.tokenizer, TOKENIZER_FILE)

@@ -59,6 +59,9 @@ class PerceiverSpec(TokenSamplerSpec):
     def tiny(self) -> Self:
         return attrs.evolve(self, queries=8, depth=2, heads=2, head_dim=16, ff_mult=2)
 
+    def thin(self) -> Self:
+        return attrs.evolve(self, depth=1)
+
 
 @attrs.frozen(kw_only=True)
 class MLPSpec(TokenSamplerSpec):
@@ -75,4 +78,7 @@ class MLPSpec(TokenSamplerSpec):
         return MLP(dim_in, dim_out)
 
     def tiny(self) -> Self:
+        return self
+
+    def thin(self) -> Self:
         return self

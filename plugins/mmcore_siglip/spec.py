@@ -148,3 +148,6 @@ class SiglipSpec(EncoderSpec):
             patch_size=14,
             image_size=56,
         )
+
+    def thin(self) -> Self:
+        return attrs.evolve(self, weights=RANDOM, depth=1)

@@ -37,6 +37,8 @@ class _NeverBuilt:
     def tiny(self) -> Self:
         return self
 
+    thin = tiny
+
 
 @attrs.frozen
 class Preset:

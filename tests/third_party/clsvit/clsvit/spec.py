@@ -38,3 +38,6 @@ class ClsVitSpec(EncoderSpec):
 
     def tiny(self) -> Self:
         return attrs.evolve(self, width=16, layers=1)
+
+    def thin(self) -> Self:
+        return attrs.evolve(self, layers=1)
