@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from mmcore.model.trainable import describe
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, to_toml
 from mmcore.rejected_log import RejectedLog
-from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment
+from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.hooks import Hooks
@@ -42,6 +43,9 @@ class AuditError(ValueError):
 
 
 SHOWN_FAULTS = 10
+
+STAGE_FILE = "stage-{}.json"
+"""What a finished stage was trained on: its progress, in the run folder."""
 
 
 @attrs.frozen
@@ -68,6 +72,7 @@ def run(
     *,
     resume: Resume = "auto",
     until: str | None = None,
+    max_steps: int | None = None,
     listeners: Iterable[Tracker] = (),
     root: str | Path = "runs",
 ) -> RunResult:
@@ -78,6 +83,7 @@ def run(
         resume: "auto" goes on where the folder ends; "never" starts anew and keeps the old
             folder aside.
         until: name of the stage after which to stop; None means the last one.
+        max_steps: stop, as if a signal had asked for it, after so many steps from here.
         listeners: trackers beside those that the recipe names.
         root: where run folders lie.
 
@@ -91,7 +97,7 @@ def run(
     check_processes(recipe, world.size)
     folder = Path(root) / recipe.name
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signal())
+        stop = stack.enter_context(stop_on_signal(after=max_steps))
         stack.enter_context(distributed(world))
         text = to_toml(recipe)
         if world.is_main:
@@ -214,7 +220,7 @@ class _Run:
             self._recipe, stage, prepared, self._world, start.lanes if start and goes_on else None
         )
         try:
-            return train_stage(
+            progress = train_stage(
                 StageRun(
                     name=stage.name,
                     engine=learning.engine,
@@ -237,13 +243,23 @@ class _Run:
                     lanes=loader.state(),
                     world=self._world,
                     keep_last=self._recipe.checkpoints.keep_last,
-                    pinned=now.finished,
+                    pinned=now.finished and self._recipe.checkpoints.keep_stages,
                 ),
                 every_steps=self._recipe.checkpoints.every_steps,
                 stop=self._stop,
             )
         finally:
             loader.close()
+        if progress.finished and self._world.is_main:
+            self._tell_end(progress)
+        return progress
+
+    def _tell_end(self, progress: Progress) -> None:
+        """What the stage was trained on: to the trackers, and in a file of its own."""
+        path = self._folder / STAGE_FILE.format(progress.stage)
+        write_whole(path, json.dumps(progress.to_json(), indent=1) + "\n")
+        number, stages = progress.stage_index + 1, len(self._recipe.stages)
+        self._hooks.stage_end(StageInfo(progress.stage, number, stages, tuple(progress.lines())))
 
     def _make_up(self, node: object) -> None:
         """On one rank, while the others wait: they share the disk."""

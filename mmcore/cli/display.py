@@ -51,6 +51,12 @@ class RunDisplay:
             self._start_bar(stage.name)
 
     @hookimpl
+    def mmcore_stage_end(self, stage: StageInfo) -> None:
+        self._end_bar()
+        for line in stage.summary:
+            self._console.print(line, highlight=False)
+
+    @hookimpl
     def mmcore_step_end(self, report: StepReport) -> None:
         if self._progress is not None and self._bar is not None:
             self._progress.update(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from mmcore.run_folder import Resume
 
 
 @click.command()
@@ -32,24 +36,50 @@ import click
     type=click.IntRange(min=1),
     help="Processes on this machine. Across machines use torchrun, DeepSpeed's launcher or SLURM.",
 )
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Run every stage for a few steps, small and on made-up rows, without weights or data.",
+)
+@click.option(
+    "--thin", is_flag=True, help="Rehearse all widths at one layer, for one step a stage."
+)
 def command(
-    recipe: Path, overrides: tuple[str, ...], resume: str, stage: str | None, procs: int
+    recipe: Path,
+    overrides: tuple[str, ...],
+    resume: Resume,
+    stage: str | None,
+    procs: int,
+    rehearse: bool,
+    thin: bool,
 ) -> None:
     """Train what RECIPE describes; the results go to runs/NAME.
 
     Run it again to go on after an interruption.
     """
+    if thin and not rehearse:
+        raise click.UsageError("--thin says how to rehearse; write --rehearse --thin")
+    if rehearse and (stage is not None or resume != "auto"):
+        raise click.UsageError(
+            "a rehearsal starts anew and goes through all stages; leave out --stage and --resume"
+        )
+
     from mmcore.recipe import load_recipe
 
-    loaded = load_recipe(
-        recipe, overrides, machine=True
-    )  # faults show before anything heavy is imported
+    # Faults show before anything heavy is imported. What this machine lacks is not one to a
+    # rehearsal, which brings its own weights and rows.
+    loaded = load_recipe(recipe, overrides, machine=not rehearse)
 
     # Threads of torch that wait for one another spin for seconds by default, and lose nearly all
     # of their time as soon as anything else runs on the machine; without spinning they lose half
     # of it to being woken. This is in between. It is read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-    from mmcore.cli import training
+    if rehearse:
+        from mmcore.cli.rehearsing import rehearse_recipe
 
-    training.train(loaded, resume=resume, stage=stage, procs=procs)
+        rehearse_recipe(loaded, procs=procs, thin=thin)
+    else:
+        from mmcore.cli.training import Wish, train
+
+        train(loaded, Wish(resume=resume, until=stage), procs=procs)

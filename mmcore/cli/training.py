@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import cast
 
+import attrs
 import click
 from rich.console import Console
 
@@ -17,14 +17,31 @@ from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
 
 
-def train(recipe: Recipe, *, resume: str, stage: str | None, procs: int) -> None:
-    """Run the recipe, print its progress, and at the end its tables.
+@attrs.frozen(kw_only=True)
+class Wish:
+    """How a recipe is to be run.
+
+    Attributes:
+        resume: "auto" or "never".
+        until: the stage after which to stop; None for the last one.
+        max_steps: stop and save after so many steps; None for any number.
+        tables: whether the run's tables are printed at its end.
+    """
+
+    resume: Resume = "auto"
+    until: str | None = None
+    max_steps: int | None = None
+    tables: bool = True
+
+
+def train(recipe: Recipe, wish: Wish, *, procs: int) -> None:
+    """Run the recipe and print its progress.
 
     Raises:
         click.ClickException: one of several processes failed; it has said why.
     """
     if procs == 1:
-        _train_here(recipe, resume, stage)
+        _train_here(recipe, wish)
         return
     check_processes(recipe, procs)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -42,16 +59,16 @@ def train(recipe: Recipe, *, resume: str, stage: str | None, procs: int) -> None
     # Our processes say themselves what went wrong; the launcher would say it again, at length.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(config, _train_in_a_process)(recipe, resume, stage)
+        elastic_launch(config, _train_in_a_process)(recipe, wish)
     except ChildFailedError as error:
         ranks = ", ".join(str(rank) for rank in sorted(error.failures))
         raise click.ClickException(f"rank {ranks} failed; its message is above") from None
 
 
-def _train_in_a_process(recipe: Recipe, resume: str, stage: str | None) -> None:
+def _train_in_a_process(recipe: Recipe, wish: Wish) -> None:
     """One of several: an error that speaks to users is a message here, too."""
     try:
-        _train_here(recipe, resume, stage)
+        _train_here(recipe, wish)
     except (Exception, KeyboardInterrupt) as error:
         code = exit_code(error)
         if code is None:
@@ -59,15 +76,16 @@ def _train_in_a_process(recipe: Recipe, resume: str, stage: str | None) -> None:
         sys.exit(code)
 
 
-def _train_here(recipe: Recipe, resume: str, stage: str | None) -> None:
+def _train_here(recipe: Recipe, wish: Wish) -> None:
     console = Console()
     result = run(
         recipe,
-        resume=cast(Resume, resume),  # click has checked the choice
-        until=stage,
+        resume=wish.resume,
+        until=wish.until,
+        max_steps=wish.max_steps,
         listeners=[RunDisplay(console)],
     )
-    if result.is_main:
+    if result.is_main and wish.tables:
         show(console, result)
 
 

@@ -38,13 +38,14 @@ class RunInfo:
 
 @attrs.frozen
 class StageInfo:
-    """What is known when a stage starts (or goes on).
+    """What is known when a stage starts (or goes on), and when it ends.
 
     Attributes:
         name: of the stage.
         number: its place among the stages, from 1.
         stages: how many stages there are.
-        summary: what learns, what is frozen, and the audit of the first samples, line by line.
+        summary: line by line; at the start, what learns, what is frozen, and the audit of the
+            first samples; at the end, what it was trained on.
     """
 
     name: str

@@ -197,7 +197,10 @@ class CheckpointTable:
     keep_last: int = attrs.field(
         default=2,
         validator=ge(1),
-        metadata=doc("checkpoints kept within a stage; the last one of a stage always stays"),
+        metadata=doc("newest checkpoints that are kept, beside those of finished stages"),
+    )
+    keep_stages: bool = attrs.field(
+        default=True, metadata=doc("keep the last checkpoint of every finished stage")
     )
 
 

@@ -30,6 +30,10 @@ class RunHooks:
         """A stage is about to train, or to go on."""
 
     @hookspec
+    def mmcore_stage_end(self, stage: StageInfo) -> None:
+        """A stage's budget is spent, and its last checkpoint written."""
+
+    @hookspec
     def mmcore_step_end(self, report: StepReport) -> None:
         """A step was made."""
 
@@ -74,6 +78,9 @@ class Hooks:
 
     def stage_start(self, stage: StageInfo) -> None:
         self._manager.hook.mmcore_stage_start(stage=stage)
+
+    def stage_end(self, stage: StageInfo) -> None:
+        self._manager.hook.mmcore_stage_end(stage=stage)
 
     def step_end(self, report: StepReport) -> None:
         self._manager.hook.mmcore_step_end(report=report)

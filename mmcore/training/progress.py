@@ -10,11 +10,24 @@ import attrs
 Counts = Mapping[str, int]
 
 SAMPLES = "samples"
-"""The loader's count of samples in packs."""
+"""The loader's count of samples in packs; with ``/LABEL`` behind it, of those of a source."""
 DRAWN = "drawn/"
 """Prefix of the loader's counts of rows read of a source, rejected ones included."""
 REJECTED = "rejected/"
 """Prefix of the loader's counts of rows rejected for a reason."""
+
+
+FITTED = ("shrunk", "split", "truncated", "dropped_pieces")
+"""The loader's counts of what was done to rows that fit no pack."""
+
+
+def _below(counts: Counts, prefix: str) -> dict[str, int]:
+    """The counts whose names begin so, without the beginning."""
+    return {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}
+
+
+def _listed(counts: Counts) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in counts.items())
 
 
 def _added(one: Counts, other: Mapping[str, float]) -> dict[str, int]:
@@ -83,6 +96,24 @@ class Progress:
             skipped=self.skipped + (not finite),
             skipped_in_a_row=0 if finite else self.skipped_in_a_row + 1,
         )
+
+    def lines(self) -> list[str]:
+        """What the stage was trained on so far, for people."""
+        counts = self.counts
+        told = [
+            f"trained on {counts.get(SAMPLES, 0):,} samples and {self.stage_tokens:,} tokens in "
+            f"{self.stage_step:,} steps"
+        ]
+        if sources := _below(counts, f"{SAMPLES}/"):
+            told.append(f"samples: {_listed(sources)}")
+        fitted = {name: counts[name] for name in FITTED if counts.get(name)}
+        if fitted:
+            told.append(f"made to fit: {_listed(fitted)}")
+        if rejected := _below(counts, REJECTED):
+            told.append(f"rejected: {_listed(rejected)}")
+        if self.skipped:
+            told.append(f"skipped steps, for the gradient was not finite: {self.skipped:,}")
+        return told
 
     def to_json(self) -> dict[str, Any]:
         return attrs.asdict(self)

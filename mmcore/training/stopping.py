@@ -12,12 +12,21 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether this process was asked to stop; call it to know."""
+    """Whether this process was asked to stop; called before every step to know.
 
-    def __init__(self) -> None:
+    Args:
+        after: how many steps are made without being asked; None for any number.
+    """
+
+    def __init__(self, after: int | None = None) -> None:
+        assert after is None or after >= 1, f"a run makes a step at least, not {after}"
         self._asked = False
+        self._left = after
 
     def __call__(self) -> bool:
+        if self._left is not None:
+            self._left -= 1
+            self._asked |= self._left <= 0
         return self._asked
 
     def ask(self) -> None:
@@ -25,9 +34,13 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Within, SIGTERM and SIGINT (Ctrl-C) ask to stop; repeated, they do what they always do."""
-    request = StopRequest()
+def stop_on_signal(*, after: int | None = None) -> Iterator[StopRequest]:
+    """Within, SIGTERM and SIGINT (Ctrl-C) ask to stop; repeated, they do what they always do.
+
+    Args:
+        after: ask by itself, so that as many steps are made.
+    """
+    request = StopRequest(after)
     usual: dict[signal.Signals, Any] = {}
 
     def hear(number: int, frame: FrameType | None) -> None:

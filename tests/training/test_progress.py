@@ -64,3 +64,16 @@ def test_a_budget_is_spent_in_its_own_measure() -> None:
 def test_a_budget_is_exactly_one_positive_measure(given) -> None:
     with pytest.raises(ValueError, match="budget"):
         Budget(**given)
+
+
+def test_a_stage_is_told_for_people() -> None:
+    counts = {"samples": 1203, "samples/a": 1000, "samples/b": 203, "drawn/a": 1001, "split": 3}
+    counts |= {"shrunk": 0, "rejected": 1, "rejected/image-missing": 1}
+    progress = Progress(stage_step=40, stage_tokens=50_000, counts=counts, skipped=2)
+    assert progress.lines() == [
+        "trained on 1,203 samples and 50,000 tokens in 40 steps",
+        "samples: a 1,000, b 203",
+        "made to fit: split 3",
+        "rejected: image-missing 1",
+        "skipped steps, for the gradient was not finite: 2",
+    ]

@@ -25,3 +25,8 @@ def test_sigterm_asks_too() -> None:
     with stop_on_signal() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop()
+
+
+def test_it_asks_by_itself_after_the_steps_that_were_wanted() -> None:
+    with stop_on_signal(after=3) as stop:
+        assert [stop(), stop(), stop(), stop()] == [False, False, True, True]

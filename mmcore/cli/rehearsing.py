@@ -1,0 +1,48 @@
+"""Rehearse a recipe before a person's eyes: once up to the middle of its last stage, then on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from mmcore.cli.training import Wish, train
+from mmcore.recipe import Recipe, load_recipe, to_toml
+from mmcore.rehearsal import check_sources, clear, rehearsal_of, with_sdpa
+from mmcore.run_folder import write_whole
+
+ROOT = Path("runs")
+RECIPE = "rehearsal.toml"
+
+
+def rehearse_recipe(recipe: Recipe, *, procs: int, thin: bool) -> None:
+    """Run every stage small; say what was replaced, and that every source was trained on.
+
+    Raises:
+        ValueError: something of the recipe does not work; the message says what.
+    """
+    began = time.monotonic()
+    console = Console()
+    rehearsal = rehearsal_of(recipe, root=ROOT, processes=procs, thin=thin)
+    if not torch.cuda.is_available():
+        rehearsal = with_sdpa(rehearsal)
+    console.print(f"[bold]rehearsal of {recipe.name}[/bold]; what differs from the real run:")
+    for change in rehearsal.changes:
+        console.print(f"  {change}", highlight=False)
+    folder = ROOT / rehearsal.recipe.name
+    clear(folder)
+    # Written out and read again, it meets the same checks as any recipe that is run here.
+    write_whole(folder / RECIPE, to_toml(rehearsal.recipe))
+    small = load_recipe(folder / RECIPE, machine=True)
+    if rehearsal.interrupted_after:
+        train(small, Wish(max_steps=rehearsal.interrupted_after, tables=False), procs=procs)
+        console.print("stopped on purpose, within a stage; going on from its checkpoint")
+    train(small, Wish(tables=False), procs=procs)
+    check_sources(rehearsal, folder)
+    seconds = time.monotonic() - began
+    console.print(
+        f"rehearsed all {len(small.stages)} stages and every source in {seconds:.0f} s: {folder}",
+        highlight=False,
+    )
