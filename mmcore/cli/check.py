@@ -57,13 +57,13 @@ def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
 def _stage(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
     view = recipe.model.encoder.view
     tokens = recipe.model.token_sampler.tokens_per_view(view.patches)
-    views = stage.tiler.max_views
+    views, groups = stage.tiler.max_views, stage.tiler.max_groups
     sources = "1 source" if len(stage.data) == 1 else f"{len(stage.data)} sources"
     return (
         stage.name,
         _length(stage),
         f"trains {', '.join(part.part for part in stage.train)}",
-        f"up to {views} views, {views * tokens} tokens a picture",
+        f"up to {views} views, {groups * tokens} tokens a picture",
         sources,
     )
 

@@ -150,10 +150,9 @@ def faults(sample: TokenizedSample, preparer: Preparer) -> list[str]:
         kind = "document ends" if sample.document else "turn ends"
         found.append(f"{ends} learned {kind} (id {end}), wanted {sample.ends}")
     places = int(np.count_nonzero(ids_T == text.image_id))
-    if places != sample.views * preparer.tokens_per_view:
-        found.append(
-            f"{places} image positions, wanted {sample.views} views of {preparer.tokens_per_view}"
-        )
+    groups = sum(picture.plan.groups for picture in sample.pictures)
+    if places != groups * preparer.tokens_per_view:
+        found.append(f"{places} image positions, wanted {groups} x {preparer.tokens_per_view}")
     wrong = ids_T[(ids_T < 0) | (ids_T >= text.vocabulary_size)]
     if len(wrong):
         found.append(f"id {int(wrong[0])} is outside the vocabulary of {text.vocabulary_size}")

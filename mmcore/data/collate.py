@@ -7,6 +7,7 @@ S samples of the pack, C/H/W channels, height, width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def collate(
         samples: end to end in this order.
         tiles: for each sample, the views of each of its pictures.
         view: shape of the blank view of a pack without pictures.
-        tokens_per_view: how many positions a view fills.
+        tokens_per_view: how many positions a view, or another group of patches, fills.
         lane: the lane that the pack was made in.
     """
     assert samples, "a pack holds at least one sample"
@@ -118,13 +119,14 @@ def _batch(
 
 
 def _views(tiles: Sequence[Tiles], view: ViewFormat) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """All views in reading order, or one blank view that shows nothing."""
+    """All views in reading order and the masks of all groups, or one blank view that shows
+    nothing."""
     if not tiles:
         pixels = np.zeros((1, 3, view.size, view.size), dtype=np.uint8)
         return pixels, np.zeros((1, view.patches), dtype=np.bool_)
     return (
         np.concatenate([one.pixels_NCHW for one in tiles]),
-        np.concatenate([one.patch_mask_NP for one in tiles]),
+        _side_by_side([one.patch_mask_NP for one in tiles]),
     )
 
 
@@ -139,14 +141,21 @@ def _patch_order(tiles: Sequence[Tiles]) -> NDArray[np.int64] | None:
         kept = np.arange(one.patch_mask_NP.size).reshape(shape) if own is None else own
         orders.append(kept + before)
         before += one.patch_mask_NP.size
-    return np.concatenate(orders)
+    return _side_by_side(orders)
+
+
+def _side_by_side(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Rows below one another, the shorter ones with zeros behind: False in a mask, and in an
+    order any patch, which the mask hides."""
+    longest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, longest - row.shape[1]))) for row in rows])
 
 
 def _image_tokens(
     samples: Sequence[TokenizedSample], borders: NDArray[np.int64], tokens_per_view: int
 ) -> NDArray[np.int64]:
     runs = [
-        np.arange(picture.plan.views * tokens_per_view, dtype=np.int64) + border + picture.start
+        np.arange(picture.plan.groups * tokens_per_view, dtype=np.int64) + border + picture.start
         for sample, border in zip(samples, borders, strict=False)
         for picture in sample.pictures
     ]

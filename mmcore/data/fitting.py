@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -71,16 +71,16 @@ def shrink(
     sizes: Sequence[tuple[int, int]],
     tiler: TilerSpec,
     view: ViewFormat,
-    budget: int,
+    fits: Callable[[Sequence[TilePlan]], bool],
 ) -> list[TilePlan]:
-    """Plans with ``budget`` views in all, or, if there are more pictures, one view for each.
+    """Plans that fit, or, if there are too many pictures, one view for each.
 
     All pictures get the same highest number of views; what is left over goes to the first ones.
 
     Args:
         natural: the plan that each picture would have alone.
         sizes: width and height of each picture, in pixels.
-        budget: views for all of them together.
+        fits: whether these plans may stand together.
     """
 
     def plan(index: int, cap: int) -> TilePlan:
@@ -89,15 +89,14 @@ def shrink(
 
     plans = list(natural)
     cap = max((one.views for one in plans), default=1)
-    while cap > 1 and sum(one.views for one in plans) > budget:
+    while cap > 1 and not fits(plans):
         cap -= 1
         plans = [one if one.views <= cap else plan(i, cap) for i, one in enumerate(plans)]
-    spare = budget - sum(one.views for one in plans)
     for index, one in enumerate(plans):
         larger = plan(index, cap + 1)
-        if 0 < larger.views - one.views <= spare:
-            spare -= larger.views - one.views
-            plans[index] = larger
+        grown = [*plans[:index], larger, *plans[index + 1 :]]
+        if larger.views > one.views and fits(grown):
+            plans = grown
     return plans
 
 

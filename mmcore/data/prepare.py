@@ -5,7 +5,7 @@ Letters: T tokens of a sample, N views, C/H/W channels, height, width, P patches
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -40,7 +40,8 @@ class Preparer:
         text: tokenizer and chat format.
         tiler: cuts pictures.
         view: what the encoder wants to be given.
-        tokens_per_view: how many placeholders a view takes; the token sampler's promise.
+        tokens_per_view: how many placeholders a view (or another group of patches that the tiler
+            makes) takes; the token sampler's promise.
         max_tokens, max_views: what a pack holds, and so the most that a sample may have.
         fit: what happens to a sample with too many views: "shrink" gives its pictures fewer,
             down to one each; "reject" leaves it out, unless it can be split.
@@ -125,7 +126,8 @@ class Preparer:
                 "image-changed", f"planned as {plan.width} x {plan.height}, is {image.size}"
             )
         tiles = self.tiler.cut(image, plan, view)
-        wanted = (plan.views, 3, view.size, view.size), (plan.views, view.patches)
+        grouped = plan.groups, plan.views * view.patches // plan.groups
+        wanted = (plan.views, 3, view.size, view.size), grouped
         found = tiles.pixels_NCHW.shape, tiles.patch_mask_NP.shape
         if found != wanted or tiles.pixels_NCHW.dtype != np.uint8:
             raise ValueError(
@@ -151,19 +153,31 @@ class Preparer:
         fits = self._bounds.fit(rendered.atoms(natural, self.tokens_per_view))
         if fits or self.fit == "reject":
             return natural, natural
-        budget = min(self.max_views, (self.max_tokens - rendered.words) // self.tokens_per_view)
-        return natural, shrink(natural, sizes, self.tiler, self.view, budget)
+        return natural, shrink(natural, sizes, self.tiler, self.view, self._beside(rendered.words))
 
     def _alone(self, size: tuple[int, int], plan: TilePlan) -> TilePlan:
         """The plan of a picture that must fit a pack with at least one token of text."""
-        budget = min(self.max_views, (self.max_tokens - 1) // self.tokens_per_view)
-        if plan.views <= budget:
+        fits = self._beside(1)
+        if fits([plan]):
             return plan
         if self.fit == "reject":
             raise Rejection(
-                "picture-too-large", f"{plan.views} views, a pack holds {budget} of one picture"
+                "picture-too-large",
+                f"{plan.views} views and {plan.groups * self.tokens_per_view} tokens of one "
+                f"picture, a pack holds {self.max_views} and {self.max_tokens}",
             )
-        return self.tiler.plan(*size, self.view, budget)
+        [smaller] = shrink([plan], [size], self.tiler, self.view, fits)
+        return smaller
+
+    def _beside(self, words: int) -> Callable[[Sequence[TilePlan]], bool]:
+        """Whether pictures fit a pack beside so many tokens of text."""
+
+        def fits(plans: Sequence[TilePlan]) -> bool:
+            groups, views = sum(one.groups for one in plans), sum(one.views for one in plans)
+            tokens = words + groups * self.tokens_per_view
+            return tokens <= self.max_tokens and views <= self.max_views
+
+        return fits
 
     def _check_truncation(
         self, plans: Sequence[TilePlan], atoms: Sequence[Atom], overflow: Overflow

@@ -50,6 +50,6 @@ class Rendered:
                 atoms.append(Words(item.ids, item.learned))
             else:
                 plan = plans[item.index]
-                tokens = plan.views * tokens_per_view
+                tokens = plan.groups * tokens_per_view
                 atoms.append(Picture(self.refs[item.index], plan, tokens))
         return atoms

@@ -150,7 +150,9 @@ class PackedBatch:
         pixels_NCHW: uint8 views; normalised on the device by the encoder.
         patch_mask_NP: bool; which patches show the picture rather than its border.
         patch_order_NP: int64; which patches the token sampler is given together, counted through
-            all N * P of the pack; the mask is in the same order. None: every view as it is.
+            all patches of the pack; the mask has the same shape and order. There are as many rows
+            as groups, as many columns as the largest group has patches, and the mask hides what
+            a smaller group has beyond its own. None: every view as it is.
         image_token_index_K: int64; where in T the views' tokens go, in reading order. Empty in a
             pack without pictures, which still carries one blank view for the same reason.
         label_segment_L: int32; which segment a labelled position belongs to.

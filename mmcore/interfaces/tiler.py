@@ -1,11 +1,14 @@
 """A tiler cuts a picture into the views that an encoder wants, and marks what shows it.
 
-Letters: N views, P patches of a view, C/H/W channels, height, width.
+Letters: N views, P patches of a view, C/H/W channels, height, width. Of masks and orders N counts
+the groups of patches that the token sampler is given, and P the patches of a group; as a rule a
+group is a view.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -27,6 +30,8 @@ class TilePlan:
         width, height: of the picture, in pixels.
         cols, rows: the grid of tiles; 0 x 0 when there is only the whole view.
         views: how many views come out, the whole view (thumbnail) included.
+        groups: how many groups of patches the token sampler is given; each becomes as many
+            tokens as a view does. By default a group is a view.
     """
 
     width: int
@@ -34,6 +39,10 @@ class TilePlan:
     cols: int
     rows: int
     views: int
+    groups: int = attrs.field(
+        default=attrs.Factory(lambda plan: plan.views, takes_self=True),
+        validator=attrs.validators.ge(1),
+    )
 
 
 @attrs.frozen(eq=False)
@@ -43,8 +52,8 @@ class Tiles:
     Attributes:
         pixels_NCHW: uint8.
         patch_mask_NP: bool, True where the patch shows the picture.
-        patch_order_NP: int64; which patches the token sampler is given together. Row n holds the
-            patches of its n-th group, counted through all views of the picture (view by view,
+        patch_order_NP: int64; which patches the token sampler is given together. Row g holds the
+            patches of its g-th group, counted through all views of the picture (view by view,
             each in reading order); ``patch_mask_NP`` is in the same order. None: every view is
             a group of its own.
     """
@@ -65,6 +74,16 @@ class TilerSpec(Spec):
     @abstractmethod
     def max_views(self) -> int:
         """The most views that one picture can become."""
+
+    @property
+    def max_groups(self) -> int:
+        """The most groups of patches of one picture that the token sampler is given."""
+        return self.max_views
+
+    def group_sizes(self, view: ViewFormat) -> Collection[int]:
+        """Numbers of patches that a group can have; the token sampler must make equally many
+        tokens of each."""
+        return (view.patches,)
 
     @abstractmethod
     def plan(

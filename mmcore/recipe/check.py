@@ -16,6 +16,7 @@ from mmcore.interfaces import (
     ObjectiveSpec,
     SourceSpec,
     TaskSpec,
+    TilerSpec,
     TokenSamplerSpec,
 )
 from mmcore.recipe.schema import BatchTable, DataTable, TrainablePart
@@ -75,6 +76,7 @@ def check(facts: Facts) -> Iterator[Remark]:
     for stage in facts.stages:
         yield from _parts(facts, stage)
         yield from _batch(facts, stage, tokens_per_view)
+        yield from _groups(facts, stage, tokens_per_view)
         yield from _objectives(facts, stage)
 
 
@@ -162,6 +164,33 @@ def _batch(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterato
             "room for text"
         )
         yield Remark((*stage, "batch", "max_tokens"), message)
+
+
+def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterator[Remark]:
+    """A tiler that gives the token sampler more than a view at a time needs one that makes
+    equally many tokens of it."""
+    tiler = facts.at(*stage, "tiler")
+    encoder, sampler = facts.at("model", "encoder"), facts.at("model", "token_sampler")
+    if not (
+        isinstance(tiler, TilerSpec)
+        and isinstance(encoder, EncoderSpec)
+        and isinstance(sampler, TokenSamplerSpec)
+    ):
+        return
+    for patches in sorted(tiler.group_sizes(encoder.view)):
+        try:
+            made = sampler.tokens_per_view(patches)
+        except ValueError as error:
+            made, why = -1, str(error)
+        else:
+            why = f"makes {made} tokens of them"
+        if tokens_per_view is not None and made != tokens_per_view:
+            message = (
+                f"{tiler.name!r} gives the token sampler {patches} patches at once; "
+                f"{sampler.name!r} {why}, wanted {tokens_per_view} as of a view"
+            )
+            yield Remark((*stage, "tiler"), message)
+            return
 
 
 def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:

@@ -31,7 +31,11 @@ def check_tiler(spec: TilerSpec, view: ViewFormat) -> None:
             tiles = spec.cut(image, plan, view)
             assert tiles.pixels_NCHW.shape == (plan.views, 3, view.size, view.size)
             assert tiles.pixels_NCHW.dtype == np.uint8
-            assert tiles.patch_mask_NP.shape == (plan.views, view.patches)
+            assert plan.groups <= spec.max_groups, f"{plan.groups} groups of {spec.max_groups}"
+            groups, patches = tiles.patch_mask_NP.shape
+            assert groups == plan.groups, f"{groups} groups where {plan.groups} are planned"
+            assert patches in spec.group_sizes(view), f"a group of {patches} patches: {plan}"
+            assert tiles.patch_mask_NP.size == plan.views * view.patches
             assert tiles.patch_mask_NP.dtype == np.bool_
             if tiles.patch_order_NP is not None:
                 everything = np.arange(plan.views * view.patches)
@@ -40,4 +44,5 @@ def check_tiler(spec: TilerSpec, view: ViewFormat) -> None:
                     f"every patch stands in one group, once: {plan}"
                 )
             assert (tiles.pixels_NCHW[0] == 200).all(), "the whole view comes first"
-            assert tiles.patch_mask_NP[0].all(), "the whole view has no border"
+            if tiles.patch_order_NP is None:
+                assert tiles.patch_mask_NP[0].all(), "the whole view has no border"

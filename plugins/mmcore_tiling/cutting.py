@@ -5,6 +5,8 @@ Letters: N views, P patches of a view, C/H/W channels, height, width.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from PIL import Image
 
@@ -13,7 +15,10 @@ from mmcore_tiling.grids import place_patches, place_pixels
 
 
 def cut_picture(
-    image: Image.Image, plan: TilePlan, view: ViewFormat, *, bands: bool = False
+    image: Image.Image,
+    plan: TilePlan,
+    view: ViewFormat,
+    merge: Literal["tiles", "raster-bands", "picture"] = "tiles",
 ) -> Tiles:
     """The whole picture squashed to one view, then its tiles row by row, if the plan has any.
 
@@ -21,10 +26,11 @@ def cut_picture(
         image: RGB, of the planned size.
         plan: its grid.
         view: what the encoder wants.
-        bands: give the token sampler raster bands of the whole canvas instead of tiles.
+        merge: what the token sampler is given at a time.
 
     Returns:
-        ``pixels_NCHW`` and ``patch_mask_NP`` with N = ``plan.views``, thumbnail first.
+        ``pixels_NCHW`` with N = ``plan.views``, thumbnail first; mask and order with
+        N = ``plan.groups``.
 
     Raises:
         ValueError: the picture is not RGB, or not of the size that was planned for.
@@ -43,8 +49,11 @@ def cut_picture(
         whole_NHWC = np.concatenate([whole_NHWC, tiles_NHWC])
         mask_NP = np.concatenate([mask_NP, _mask_tiles(plan, view)])
         # In one column of tiles, bands and tiles are the same.
-        if bands and plan.cols > 1:
+        if merge == "raster-bands" and plan.cols > 1:
             order_NP = raster_bands(plan.cols, plan.rows, view)
+        elif merge == "picture":
+            order_NP = np.arange(plan.views * view.patches)[None]
+        if order_NP is not None:
             mask_NP = mask_NP.flatten()[order_NP]
     return Tiles(np.ascontiguousarray(whole_NHWC.transpose(0, 3, 1, 2)), mask_NP, order_NP)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -68,12 +69,13 @@ class AnyResTilerSpec(TilerSpec):
         default=False,
         metadata=doc("a picture that fits into one view is not cut; BLIP-3 cuts every picture"),
     )
-    merge: Literal["tiles", "raster-bands"] = attrs.field(
+    merge: Literal["tiles", "raster-bands", "picture"] = attrs.field(
         default="tiles",
-        validator=one_of(["tiles", "raster-bands"]),
+        validator=one_of(["tiles", "raster-bands", "picture"]),
         metadata=doc(
-            "what the token sampler is given at a time: a tile, or a band of the whole canvas, as "
-            "the released xGen-MM weights expect"
+            "what the token sampler is given at a time: a tile; a band of the whole canvas, as the "
+            "released xGen-MM weights expect; or all views of a picture, which then takes no more "
+            "tokens than one view (the fixed sampling of BLIP-3's ablation)"
         ),
     )
 
@@ -105,6 +107,16 @@ class AnyResTilerSpec(TilerSpec):
     def max_views(self) -> int:
         return 1 + max(cols * rows for cols, rows in self.grids)
 
+    @property
+    def max_groups(self) -> int:
+        return 1 if self.merge == "picture" else self.max_views
+
+    def group_sizes(self, view: ViewFormat) -> Collection[int]:
+        if self.merge != "picture":
+            return (view.patches,)
+        views = {1, *(1 + cols * rows for cols, rows in self.grids)}
+        return sorted(count * view.patches for count in views)
+
     def plan(
         self, width: int, height: int, view: ViewFormat, max_views: int | None = None
     ) -> TilePlan:
@@ -118,12 +130,16 @@ class AnyResTilerSpec(TilerSpec):
         if not fitting or (self.small_as_single and is_small):
             return TilePlan(width=width, height=height, cols=0, rows=0, views=1)
         cols, rows = choose_grid(width, height, view.size, fitting)
-        return TilePlan(width=width, height=height, cols=cols, rows=rows, views=1 + cols * rows)
+        views = 1 + cols * rows
+        groups = 1 if self.merge == "picture" else views
+        return TilePlan(
+            width=width, height=height, cols=cols, rows=rows, views=views, groups=groups
+        )
 
     def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
         from mmcore_tiling.cutting import cut_picture
 
-        return cut_picture(image, plan, view, bands=self.merge == "raster-bands")
+        return cut_picture(image, plan, view, self.merge)
 
 
 def _check_limit(max_views: int | None) -> None:

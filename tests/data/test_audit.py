@@ -83,7 +83,7 @@ def test_every_kind_of_fault_is_found(preparer: Any, encoded: Any) -> None:
     blind = attrs.evolve(good, learned_T=np.zeros_like(good.learned_T))
     assert "a:s:1: nothing to learn" in faults(blind, prepare)
     assert faults(change(-1, 5), prepare) == ["a:s:1: 0 learned turn ends (id 257), wanted 1"]
-    assert faults(change(0, 258), prepare) == ["a:s:1: 16 image positions, wanted 5 views of 3"]
+    assert faults(change(0, 258), prepare) == ["a:s:1: 16 image positions, wanted 5 x 3"]
     for wrong in (264, -1):
         assert faults(change(0, wrong), prepare) == [
             f"a:s:1: id {wrong} is outside the vocabulary of 264"

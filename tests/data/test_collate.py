@@ -110,6 +110,36 @@ def test_patch_orders_are_counted_through_the_pack(preparer: Any, encoded: Any) 
     assert batch.to("cpu").patch_order_NP.dtype == torch.int64
 
 
+def test_groups_of_unequal_size_stand_side_by_side_and_the_mask_hides_the_rest(
+    preparer: Any, encoded: Any
+) -> None:
+    class Whole(type(preparer().tiler)):
+        """All views of a picture as one group."""
+
+        def plan(self, *args: Any, **keys: Any) -> Any:
+            return attrs.evolve(super().plan(*args, **keys), groups=1)
+
+        def cut(self, image: Any, plan: Any, view: Any) -> Any:
+            tiles = super().cut(image, plan, view)
+            order = np.arange(tiles.patch_mask_NP.size)[None]
+            mask = tiles.patch_mask_NP.reshape(1, -1)
+            return attrs.evolve(tiles, patch_mask_NP=mask, patch_order_NP=order)
+
+    prepare = attrs.evolve(preparer(), tiler=Whole())
+    pictures = [ImagePart(ImageRef(data=encoded(*size, 1)), "user") for size in ((9, 10), (16, 16))]
+    parts = (*pictures, TextPart("q", "user"))
+    sample = prepare.prompt(SampleKey("src", "s", 0), parts)
+    small, large = prepare.realise(sample)
+    assert [one.plan.views for one in sample.pictures] == [1, 5]
+    batch = collate([sample], [(small, large)], view=prepare.view, tokens_per_view=3, lane=0)
+    assert batch.pixels_NCHW.shape[0] == 6
+    assert len(batch.image_token_index_K) == 2 * 3
+    assert batch.patch_mask_NP.shape == batch.patch_order_NP.shape == (2, 5 * 4)
+    assert batch.patch_mask_NP[0].tolist() == [*small.patch_mask_NP[0].tolist(), *[False] * 16]
+    assert batch.patch_order_NP[0, :4].tolist() == [0, 1, 2, 3]
+    assert batch.patch_order_NP[1].tolist() == list(range(4, 24))
+
+
 def test_an_order_of_another_shape_is_the_tilers_fault(preparer: Any, encoded: Any) -> None:
     prepare = preparer()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import torch
+from torch.nn.functional import pad
 
 from mmcore.model.splice import splice
 from mmcore.model.trainable import set_trainable
@@ -142,3 +143,27 @@ def test_prompts_are_padded_on_the_left():
 def test_the_parts_are_named_as_recipes_name_them(model):
     assert isinstance(model, VisionLanguageModel)
     assert {name.split(".")[0] for name, _ in model.named_parameters()} == set(ALL)
+
+
+def test_a_picture_sampled_as_a_whole_is_one_call_over_its_shown_patches(model, cases, pack):
+    """Fixed sampling: pictures of two views and of one, against the sampler on the shown alone."""
+    pixels_NCHW = torch.cat([cases[1].pixels_NCHW, cases[2].pixels_NCHW[:1]])
+    shown_NP = torch.cat([cases[1].patch_mask_NP, cases[2].patch_mask_NP[:1]])
+    ids = torch.arange(3, 2 * 8 + 4)  # the first 16 are placeholders, whatever they are
+    batch = attrs.evolve(
+        pack([attrs.evolve(cases[3], ids=ids, learned=ids > 18)]),
+        pixels_NCHW=pixels_NCHW,
+        patch_order_NP=torch.stack([torch.arange(32), torch.arange(32, 64) % 48]),
+        patch_mask_NP=torch.stack([shown_NP[:2].flatten(), pad(shown_NP[2], (0, 16))]),
+        image_token_index_K=torch.arange(16),
+    )
+    features_NPD = model.encoder(pixels_NCHW)
+    alone = [
+        model.token_sampler(features_PD[None][:, shown_P], torch.ones(1, int(shown_P.sum())) > 0)
+        for features_PD, shown_P in (
+            (features_NPD[:2].flatten(0, 1), shown_NP[:2].flatten()),
+            (features_NPD[2], shown_NP[2]),
+        )
+    ]
+    x_TE = torch.cat([*(tokens_1QE[0] for tokens_1QE in alone), model.llm.embed(ids[-1:])])
+    torch.testing.assert_close(model.hidden(batch), model.llm(x_TE, batch.layout))

@@ -119,10 +119,14 @@ class Grids(_NeverBuilt, TilerSpec):
     grids: tuple[tuple[int, int], ...] = attrs.field(
         default=((1, 2), (2, 1)), metadata=doc("columns and rows")
     )
+    whole: bool = attrs.field(default=False, metadata=doc("all views as one group of patches"))
 
     @property
     def max_views(self) -> int:
         return 1 + max(cols * rows for cols, rows in self.grids)
+
+    def group_sizes(self, view: ViewFormat) -> tuple[int, ...]:
+        return (view.patches * self.max_views,) if self.whole else (view.patches,)
 
 
 @attrs.frozen(kw_only=True)

@@ -77,6 +77,18 @@ def test_contradictions(faults, changes, fault):
     assert any(line.startswith(f"demo.toml:{fault}") for line in found), found
 
 
+def test_a_sampler_must_make_as_many_tokens_of_a_whole_picture_as_of_a_view(
+    faults, write, registry
+):
+    whole = ('tiler = { use = "grids" }', 'tiler = { use = "grids", whole = true }')
+    pool = ('use = "resampler"\nqueries = 8\ndepth = 3', 'use = "pool"')
+    assert faults(whole, pool) == [
+        "demo.toml:26: stages.base.tiler: 'grids' gives the token sampler 48 patches at once; "
+        "'pool' makes 24 tokens of them, wanted 8 as of a view"
+    ]
+    load_recipe(write(write().read_text(), whole), registry=registry)
+
+
 def test_contradictions_are_found_beside_other_faults(faults):
     """A stage with a fault elsewhere, and a recipe that misses a key, are checked all the same."""
     found = faults(

@@ -52,7 +52,18 @@ def test_one_column_has_no_bands():
     assert tiler.cut(picture, plan, SMALL).patch_order_NP is None
 
 
-@pytest.mark.parametrize("merge", ["tiles", "raster-bands"])
+def test_a_whole_picture_is_one_group_without_its_border():
+    # Twice as wide as high, on a canvas of 2 x 2 tiles: its upper and lower rows are border.
+    tiler = AnyResTilerSpec(grids=((2, 2),), merge="picture")
+    plan = tiler.plan(56, 28, SMALL)
+    tiles = tiler.cut(Image.new("RGB", (56, 28)), plan, SMALL)
+    assert (plan.views, plan.groups, tiler.max_groups) == (5, 1, 1)
+    assert tiles.patch_order_NP.tolist() == [list(range(20))]
+    thumbnail, upper, lower = [True] * 4, [False, False, True, True], [True, True, False, False]
+    assert tiles.patch_mask_NP.tolist() == [thumbnail + upper * 2 + lower * 2]
+
+
+@pytest.mark.parametrize("merge", ["tiles", "raster-bands", "picture"])
 def test_any_grids_keep_the_tilers_promises(merge):
     check_tiler(AnyResTilerSpec(max_tiles=6, merge=merge), SMALL)
 
