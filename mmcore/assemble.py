@@ -15,7 +15,7 @@ from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import Engine, LoadReport, Objective, TextFormat, World
 from mmcore.kit.attention import choose_attention
-from mmcore.model.trainable import parameter_groups, set_trainable
+from mmcore.model.trainable import PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import ModelTable, Recipe, Stage, labels
 from mmcore.training.checkpoint import load_weights
@@ -141,16 +141,19 @@ class Learning:
     Attributes:
         engine: around the model.
         objectives: in the recipe's order.
+        parts: what learns and what is frozen, counted before an engine shares anything out.
     """
 
     engine: Engine
     objectives: Sequence[Objective]
+    parts: Sequence[PartSize]
 
 
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
     """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
     set_trainable(model, [part for part, _ in rates])
+    parts = describe(model)
     objectives = [spec.build() for spec in stage.objectives]
     engine = recipe.engine.build(
         module=TrainingStep(model, objectives, [spec.weight for spec in stage.objectives]),
@@ -158,4 +161,4 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
         optimizer=stage.optimizer,
         world=world,
     )
-    return Learning(engine, objectives)
+    return Learning(engine, objectives, parts)

@@ -18,7 +18,7 @@ from mmcore.evaluation import records
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
 from mmcore.interfaces import Evaluation, RunInfo, SourceSpec, StageInfo, TaskSpec, Tracker, World
-from mmcore.model.trainable import describe
+from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, to_toml
 from mmcore.rejected_log import RejectedLog
@@ -213,7 +213,7 @@ class _Run:
         if start is not None and goes_on:
             learning.engine.restore(start.states())
         if self._world.is_main:
-            summary = (*self._summary(stage, model), *self._audit(stage, prepared))
+            summary = (*map(_learns, learning.parts), *self._audit(stage, prepared))
             number, stages = progress.stage_index + 1, len(self._recipe.stages)
             self._hooks.stage_start(StageInfo(stage.name, number, stages, summary))
         loader = assemble.pack_loader(
@@ -250,6 +250,7 @@ class _Run:
             )
         finally:
             loader.close()
+            learning.engine.close()
         if progress.finished and self._world.is_main:
             self._tell_end(progress)
         return progress
@@ -271,12 +272,6 @@ class _Run:
         if start is None:
             return assemble.build_model(self._recipe, self._device)[0]
         return assemble.model_of_checkpoint(self._recipe, start.path, self._device)
-
-    def _summary(self, stage: Stage, model: VisionLanguageModel) -> Iterator[str]:
-        """What learns and what is frozen."""
-        for part in describe(model):
-            learns = f"{part.trainable:,} learn" if part.trainable else "frozen"
-            yield f"{part.part}: {part.parameters:,} parameters, {learns}"
 
     def _audit(self, stage: Stage, prepared: Preparer) -> list[str]:
         """Look at the first samples before they cost anything; the findings in lines.
@@ -337,6 +332,11 @@ def task_labels(specs: Sequence[TaskSpec]) -> list[tuple[str, TaskSpec]]:
         count = seen[spec.name]
         labelled.append((spec.name if count == 1 else f"{spec.name}-{count}", spec))
     return labelled
+
+
+def _learns(part: PartSize) -> str:
+    learns = f"{part.trainable:,} learn" if part.trainable else "frozen"
+    return f"{part.part}: {part.parameters:,} parameters, {learns}"
 
 
 def _start(folder: Path) -> Checkpoint | None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -15,6 +19,12 @@ from mmcore.evaluation.table import final_table, stage_table
 from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,13 +44,18 @@ class Wish:
     tables: bool = True
 
 
-def train(recipe: Recipe, wish: Wish, *, procs: int) -> None:
+def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> None:
     """Run the recipe and print its progress.
+
+    Args:
+        procs: how many processes run it.
+        apart: whether even a single one is a process of its own, as it must be for a run that
+            others follow: engines hold on to what a process group was.
 
     Raises:
         click.ClickException: one of several processes failed; it has said why.
     """
-    if procs == 1:
+    if procs == 1 and not apart:
         _train_here(recipe, wish)
         return
     check_processes(recipe, procs)
@@ -59,10 +74,36 @@ def train(recipe: Recipe, wish: Wish, *, procs: int) -> None:
     # Our processes say themselves what went wrong; the launcher would say it again, at length.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(config, _train_in_a_process)(recipe, wish)
+        with _own_signals():
+            elastic_launch(config, _train_in_a_process)(recipe, wish)
     except ChildFailedError as error:
-        ranks = ", ".join(str(rank) for rank in sorted(error.failures))
-        raise click.ClickException(f"rank {ranks} failed; its message is above") from None
+        raise click.ClickException(_failed(error)) from None
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Afterwards, signals do here what they did before: the launcher leaves its handlers behind."""
+    handlers = {one: signal.getsignal(one) for one in SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+
+
+def _failed(error: ChildFailedError) -> str:
+    """Which ranks failed; one that a signal ended could not say why."""
+    killed = {
+        rank: signal.Signals(-failure.exitcode).name
+        for rank, failure in error.failures.items()
+        if failure.exitcode < 0
+    }
+    if killed:
+        told = ", ".join(f"rank {rank} by {name}" for rank, name in sorted(killed.items()))
+        hint = "; SIGKILL is most often the machine's memory running out"
+        return f"killed: {told}{hint if 'SIGKILL' in killed.values() else ''}"
+    ranks = ", ".join(str(rank) for rank in sorted(error.failures))
+    return f"rank {ranks} failed; its message is above"
 
 
 def _train_in_a_process(recipe: Recipe, wish: Wish) -> None:

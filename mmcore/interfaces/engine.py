@@ -89,6 +89,9 @@ class Engine(Protocol):
     def restore(self, states: Iterable[ParameterState]) -> None:
         """Take weights and moments of a checkpoint; every rank is given every state."""
 
+    def close(self) -> None:
+        """Let go of weights, gradients and moments; the engine is not used any more."""
+
 
 @attrs.frozen(kw_only=True)
 class EngineSpec(Spec):

@@ -65,6 +65,7 @@ def save(
         order.append(state.name)
         if index % world.size == world.rank:
             share.add(state)
+        del state  # of a large model it is gigabytes, and the next one is made now
     share.close()
     everyone = gather_objects((share.tensors, share.files, dict(lanes), share.failure))
     broken = [f"rank {rank}: {one[3]}" for rank, one in enumerate(everyone) if one[3]]

@@ -13,6 +13,7 @@ from torch import distributed, nn
 
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
 from mmcore_engines.deepspeed_config import deepspeed_config
+from mmcore_engines.releasing import release
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
 
@@ -105,12 +106,20 @@ class DeepSpeedEngine:
         steps = self._shards.steps()
         names = self._shards.moment_names() if steps else []
         for name, parameter in self._parameters.items():
-            weight = _copy(self._shards.weight(parameter))
-            if id(parameter) not in learning:
-                yield ParameterState(name, weight, {}, 0)
-                continue
-            moments = {one: _copy(self._shards.moment(parameter, one)) for one in names}
-            yield ParameterState(name, weight.float(), moments, steps)
+            if id(parameter) in learning:
+                yield self._state(name, parameter, names, steps)
+            else:
+                yield ParameterState(name, _copy(self._shards.weight(parameter)), {}, 0)
+
+    def _state(
+        self, name: str, parameter: nn.Parameter, moments: Sequence[str], steps: int
+    ) -> ParameterState:
+        return ParameterState(
+            name,
+            _copy(self._shards.weight(parameter)).float(),
+            {one: _copy(self._shards.moment(parameter, one)) for one in moments},
+            steps,
+        )
 
     @torch.no_grad()
     def restore(self, states: Iterable[ParameterState]) -> None:
@@ -130,6 +139,12 @@ class DeepSpeedEngine:
             told = ", ".join(f"{name!r} {count}" for count, name in steps.items())
             raise ValueError(f"DeepSpeed counts updates once for all parameters, had: {told}")
         self._shards.set_steps(next(iter(steps), 0))
+
+    def close(self) -> None:
+        """DeepSpeed's hooks and registries would keep everything alive beside the next engine."""
+        self._wrapped.destroy()
+        release(self._wrapped.module, self._wrapped.optimizer, self._shards.optimizer)
+        self._learning, self._parameters = [], {}
 
 
 def _prepare_process(world: World) -> None:

@@ -85,6 +85,9 @@ class TorchEngine:
                     target.zero_()
             set_steps(self._optimizer, parameter, state.steps)
 
+    def close(self) -> None:
+        """Nothing outlives the engine."""
+
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True)

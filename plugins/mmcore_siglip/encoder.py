@@ -65,6 +65,10 @@ class Siglip(nn.Module):
             table_PD = build_sincos2d_pos_embed(self.trunk.patch_embed.grid_size, width)
             del self.trunk.pos_embed
             self.trunk.register_buffer("pos_embed", table_PD[None], persistent=False)
+            # The table stays float32 where an engine makes the weights bfloat16.
+            self.trunk.pos_drop.register_forward_pre_hook(
+                lambda _, inputs: inputs[0].to(self.trunk.patch_embed.proj.weight.dtype)
+            )
 
     def forward(self, pixels_NCHW: torch.Tensor) -> torch.Tensor:
         """``pixels_NCHW`` (0..255) -> ``features_NPD``."""

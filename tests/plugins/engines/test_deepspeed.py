@@ -96,6 +96,11 @@ def test_bfloat16_stays_near_torch_and_buffers_stay_float32(alone, together, zer
     assert outcome["scale"] == alone["all"]["scale"]
 
 
+@pytest.mark.parametrize("zero", STAGES)
+def test_a_closed_engine_holds_no_weights(together, zero: int) -> None:
+    assert together["all", zero]["held"] == 0
+
+
 def test_an_infinite_clip_norm_switches_clipping_off(alone, together) -> None:
     assert_same_curve(together["unclipped", 2], alone["unclipped"])
     assert flat(alone["unclipped"]["weights"]) != flat(alone["early"]["weights"])

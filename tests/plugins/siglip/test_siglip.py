@@ -122,3 +122,15 @@ def test_faults_of_a_recipe_are_seen_before_building(tmp_path):
 
 def test_load_of_random_weights_is_nothing():
     assert TINY.load(TINY.build(attention="sdpa")) is None
+
+
+@pytest.mark.parametrize("positions", ["learned", "sincos"])
+def test_weights_in_bfloat16_give_features_in_bfloat16(positions):
+    encoder = attrs.evolve(TINY, positions=positions).build(attention="sdpa")
+    pixels_NCHW = torch.randint(0, 256, (2, 3, 56, 56), dtype=torch.uint8)
+    wanted_NPD = encoder(pixels_NCHW)
+    for parameter in encoder.parameters():
+        parameter.data = parameter.data.bfloat16()  # as DeepSpeed does it: buffers stay
+    found_NPD = encoder(pixels_NCHW)
+    assert found_NPD.dtype == torch.bfloat16
+    torch.testing.assert_close(found_NPD.float(), wanted_NPD, rtol=0.1, atol=0.1)

@@ -127,7 +127,10 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
     if "save" in plan:
         written(engine.parameter_states(), world.rank, Path(str(plan["save"])))
     weights = {one.name: one.weight.tolist() for one in engine.parameter_states()}
-    return {"losses": losses, "norms": norms, "weights": weights, "scale": model.scale.item()}
+    scale = model.scale.item()
+    engine.close()
+    held = sum(one.untyped_storage().nbytes() for one in model.parameters())
+    return {"losses": losses, "norms": norms, "weights": weights, "scale": scale, "held": held}
 
 
 def main(folder: Path) -> None:
