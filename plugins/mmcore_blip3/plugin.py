@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mmcore_blip3.annotations_spec import Blip3GroundingSpec, Blip3OcrHdSpec, Blip3OcrSpec
 from mmcore_blip3.captions_spec import Blip3KaleSpec, Cc3mSpec, Cc12mSpec, DatacompSpec, SbuSpec
-from mmcore_blip3.spec import Blip3OcrSpec, LlavaJsonSpec
+from mmcore_blip3.spec import LlavaJsonSpec
 from mmcore_registry import Spec, hookimpl
 
 
@@ -17,4 +18,6 @@ def mmcore_components() -> list[type[Spec]]:
         Cc12mSpec,
         Cc3mSpec,
         SbuSpec,
+        Blip3OcrHdSpec,
+        Blip3GroundingSpec,
     ]

@@ -1,0 +1,133 @@
+"""The recipe tables of datasets that say what is where on a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import attrs
+
+from mmcore.interfaces import Source, SourceSpec, SyntheticContent
+from mmcore_blip3.files import folder_of
+from mmcore_registry import doc
+
+ge, le = attrs.validators.ge, attrs.validators.le
+
+_IMAGES = doc("folder below which the pictures lie; empty for the folder of each file of `path`")
+_NAMES = doc("column that names the picture's file below `images`")
+_BYTES = doc("column that holds the encoded picture; goes before `image_column`")
+_ALT = doc("take the captions into which the web page's alt text is mixed")
+
+
+@attrs.frozen(kw_only=True)
+class Blip3OcrSpec(SourceSpec):
+    """Pictures and the texts written on them, as in BLIP3-OCR-200M (parquet)."""
+
+    name: ClassVar[str] = "blip3-ocr"
+    origin: ClassVar[str] = "https://huggingface.co/datasets/Salesforce/blip3-ocr-200m"
+    least_side: ClassVar[int] = 0
+    """Fewest pixels of a side of a made-up picture."""
+
+    images: str = attrs.field(default="", metadata=_IMAGES)
+    image_column: str = attrs.field(default="image", metadata=_NAMES)
+    bytes_column: str = attrs.field(default="image_bytes", metadata=_BYTES)
+    granularity: int = attrs.field(
+        default=0,
+        validator=[ge(0), le(5)],
+        metadata=doc("level of detail: 0 the texts alone, 1 with regions, ... 5 boxes in tags"),
+    )
+    with_alt_text: bool = attrs.field(default=False, metadata=_ALT)
+    strip_filler: bool = attrs.field(
+        default=True,
+        metadata=doc("leave out the words that all captions share, such as `the text`"),
+    )
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.path)
+
+    def open(self) -> Source:
+        from mmcore_blip3.blip3_ocr import Blip3OcrSource
+
+        return Blip3OcrSource(
+            path=self.path,
+            images=self.images,
+            image_column=self.image_column,
+            bytes_column=self.bytes_column,
+            granularity=self.granularity,
+            with_alt_text=self.with_alt_text,
+            strip=self.strip_filler,
+        )
+
+    def synthesize(self, folder: Path, content: SyntheticContent) -> None:
+        from mmcore_blip3.made_up_ocr import make_up_ocr
+
+        make_up_ocr(
+            folder,
+            content,
+            bytes_column=self.bytes_column,
+            source=self.name,
+            least_side=self.least_side,
+        )
+
+    def relocated(self, folder: Path) -> Self:
+        return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
+
+
+@attrs.frozen(kw_only=True)
+class Blip3OcrHdSpec(Blip3OcrSpec):
+    """Large pictures and the texts written on them, as in BLIP3-OCR-HD-30M (parquet).
+
+    Where this dataset is published was not found. Assumed are the columns of BLIP3-OCR-200M,
+    from which it differs in that both sides of a picture have more than 512 pixels.
+    """
+
+    name: ClassVar[str] = "blip3-ocr-hd"
+    origin: ClassVar[str] = ""
+    least_side: ClassVar[int] = 513
+
+
+@attrs.frozen(kw_only=True)
+class Blip3GroundingSpec(SourceSpec):
+    """Pictures with captions that say where the things are, as in BLIP3-GROUNDING-50M (parquet)."""
+
+    name: ClassVar[str] = "blip3-grounding"
+    origin: ClassVar[str] = "https://huggingface.co/datasets/Salesforce/blip3-grounding-50m"
+
+    images: str = attrs.field(default="", metadata=_IMAGES)
+    image_column: str = attrs.field(default="image", metadata=_NAMES)
+    bytes_column: str = attrs.field(default="image_bytes", metadata=_BYTES)
+    granularity: int = attrs.field(
+        default=0,
+        validator=[ge(0), le(2)],
+        metadata=doc("how places are written: 0 in words, 1 as corners, 2 as boxes in tags"),
+    )
+    with_alt_text: bool = attrs.field(default=False, metadata=_ALT)
+    plain: bool = attrs.field(
+        default=False, metadata=doc("take the column `cogvlm_caption` instead, without places")
+    )
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.path)
+
+    def open(self) -> Source:
+        from mmcore_blip3.blip3_grounding import Blip3GroundingSource
+
+        return Blip3GroundingSource(
+            path=self.path,
+            images=self.images,
+            image_column=self.image_column,
+            bytes_column=self.bytes_column,
+            granularity=self.granularity,
+            with_alt_text=self.with_alt_text,
+            plain=self.plain,
+        )
+
+    def synthesize(self, folder: Path, content: SyntheticContent) -> None:
+        from mmcore_blip3.made_up_grounding import make_up_grounding
+
+        make_up_grounding(folder, content, bytes_column=self.bytes_column)
+
+    def relocated(self, folder: Path) -> Self:
+        return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
