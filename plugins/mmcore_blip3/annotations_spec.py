@@ -131,3 +131,62 @@ class Blip3GroundingSpec(SourceSpec):
 
     def relocated(self, folder: Path) -> Self:
         return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
+
+
+@attrs.frozen(kw_only=True)
+class IdlSpec(SourceSpec):
+    """Scanned documents with the lines that OCR found on their pages, as in OCR-IDL (tars).
+
+    How BLIP-3 made training text of it was not found. Assumed are webdataset tars of documents:
+    ``<key>.tif`` with one frame a page, and ``<key>.json`` with ``{"pages": [{"text": [lines],
+    "bbox": ..., "score": ...}]}``, whose lines stand in reading order. A document is learned page
+    by page, each picture before its lines.
+    """
+
+    name: ClassVar[str] = "idl"
+    origin: ClassVar[str] = "https://huggingface.co/datasets/pixparse/idl-wds"
+
+    image_members: tuple[str, ...] = attrs.field(
+        default=("tif", "tiff", "png", "jpg", "jpeg"),
+        validator=attrs.validators.min_len(1),
+        metadata=doc("suffixes of the pages' picture; the first that is there counts"),
+    )
+    text_member: str = attrs.field(
+        default="json", metadata=doc("suffix of the JSON of what was read")
+    )
+    pages_key: str = attrs.field(
+        default="pages", metadata=doc("key of the JSON that holds the list of pages")
+    )
+    lines_key: str = attrs.field(
+        default="text", metadata=doc("key of a page that holds its lines, in reading order")
+    )
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.path)
+
+    def open(self) -> Source:
+        from mmcore_blip3.idl import IdlSource
+
+        return IdlSource(
+            path=self.path,
+            image_members=self.image_members,
+            text_member=self.text_member,
+            pages_key=self.pages_key,
+            lines_key=self.lines_key,
+        )
+
+    def synthesize(self, folder: Path, content: SyntheticContent) -> None:
+        from mmcore_blip3.made_up_idl import make_up_idl
+
+        make_up_idl(
+            folder,
+            content,
+            text_member=self.text_member,
+            pages_key=self.pages_key,
+            lines_key=self.lines_key,
+        )
+
+    def relocated(self, folder: Path) -> Self:
+        # Made-up rows have TIFF pictures, whatever the recipe's own rows have.
+        return attrs.evolve(self, path=str(folder / "*.tar"), image_members=("tif",))
