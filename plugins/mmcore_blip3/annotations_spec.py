@@ -190,3 +190,57 @@ class IdlSpec(SourceSpec):
     def relocated(self, folder: Path) -> Self:
         # Made-up rows have TIFF pictures, whatever the recipe's own rows have.
         return attrs.evolve(self, path=str(folder / "*.tar"), image_members=("tif",))
+
+
+@attrs.frozen(kw_only=True)
+class VisualGenomeSpec(SourceSpec):
+    """Photographs and phrases about their regions, as in Visual Genome (JSON and folders).
+
+    Which of its fields BLIP-3 used was not found. Assumed are the phrases of
+    ``region_descriptions.json``, all those of a picture in one sample, without their boxes.
+    """
+
+    name: ClassVar[str] = "visual-genome"
+    origin: ClassVar[str] = "https://homes.cs.washington.edu/~ranjay/visualgenome/"
+
+    images: str = attrs.field(
+        default="", metadata=doc("folder that holds `folders`; empty for that of each file")
+    )
+    folders: tuple[str, ...] = attrs.field(
+        default=("VG_100K", "VG_100K_2"),
+        validator=attrs.validators.min_len(1),
+        metadata=doc("folders of pictures `<id>.jpg`; the first that has it counts"),
+    )
+    boxes: bool = attrs.field(
+        default=False,
+        metadata=doc("write each phrase in tags with its box, as shares of the sides"),
+    )
+    sizes: str = attrs.field(
+        default="image_data.json",
+        metadata=doc("file of the pictures' sizes, beside `path`; read for `boxes` only"),
+    )
+    separator: str = attrs.field(default="\n", metadata=doc("stands between phrases"))
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.path)
+
+    def open(self) -> Source:
+        from mmcore_blip3.visual_genome import VisualGenomeSource
+
+        return VisualGenomeSource(
+            path=self.path,
+            images=self.images,
+            folders=self.folders,
+            boxes=self.boxes,
+            sizes=self.sizes,
+            separator=self.separator,
+        )
+
+    def synthesize(self, folder: Path, content: SyntheticContent) -> None:
+        from mmcore_blip3.made_up_visual_genome import make_up_visual_genome
+
+        make_up_visual_genome(folder, content, folders=self.folders, sizes=self.sizes)
+
+    def relocated(self, folder: Path) -> Self:
+        return attrs.evolve(self, path=str(folder / "region_descriptions.json"), images="")

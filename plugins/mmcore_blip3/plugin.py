@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from mmcore_blip3.annotations_spec import Blip3GroundingSpec, Blip3OcrHdSpec, Blip3OcrSpec, IdlSpec
+from mmcore_blip3.annotations_spec import (
+    Blip3GroundingSpec,
+    Blip3OcrHdSpec,
+    Blip3OcrSpec,
+    IdlSpec,
+    VisualGenomeSpec,
+)
 from mmcore_blip3.captions_spec import Blip3KaleSpec, Cc3mSpec, Cc12mSpec, DatacompSpec, SbuSpec
 from mmcore_blip3.spec import LlavaJsonSpec
 from mmcore_registry import Spec, hookimpl
@@ -20,5 +26,6 @@ def mmcore_components() -> list[type[Spec]]:
         SbuSpec,
         Blip3OcrHdSpec,
         Blip3GroundingSpec,
+        VisualGenomeSpec,
         IdlSpec,
     ]
