@@ -132,7 +132,7 @@ def _read_sizes_version(path: str, mtime_ns: int, size: int) -> Mapping[int, tup
     try:
         entries = json.loads(Path(path).read_bytes())
         return {one["image_id"]: (int(one["width"]), int(one["height"])) for one in entries}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         wanted = "wanted a list of objects with image_id, width and height"
         raise ValueError(f"{path}: {type(error).__name__} {error}; {wanted}") from error
 

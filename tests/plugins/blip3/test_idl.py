@@ -5,8 +5,9 @@ import json
 import tarfile
 
 import pytest
+from PIL import Image
 
-from mmcore.interfaces import ImagePart, ImageRef, Rejection, TextPart
+from mmcore.interfaces import ImagePart, ImageRef, Rejection, SyntheticContent, TextPart
 from mmcore.testing.source import check_source
 from mmcore_blip3.annotations_spec import IdlSpec
 
@@ -80,3 +81,21 @@ def test_document_without_a_member_is_rejected(read):
         read({"a.json": json.dumps(PAGES).encode()})
     with pytest.raises(Rejection, match="caption-missing: the row has no member 'json'"):
         read({"a.tif": b"t"})
+
+
+def test_made_up_pages_show_what_their_lines_say(tmp_path, key):
+    spec = IdlSpec(path="x")
+    spec.synthesize(tmp_path / "x", SyntheticContent(rows=8, topics=("number pages",)))
+    source = spec.relocated(tmp_path / "x").open()
+    frames = set()
+    for shard in source.shards():
+        for row in source.rows(shard, 0, source.length(shard)):
+            pages = json.loads(row["json"])["pages"]
+            sample = source.parse(row, key)
+            assert [part.text for part in sample.parts[1::2]] == [
+                "\n".join(page["text"]) for page in pages
+            ]
+            with Image.open(io.BytesIO(row["tif"])) as file:
+                assert file.n_frames == len(pages)
+            frames |= {part.ref.frame for part in sample.parts[::2]}
+    assert frames == {0, 1, 2}
