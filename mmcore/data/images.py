@@ -30,31 +30,31 @@ _UPRIGHT = {
 """How a picture is turned upright, by its EXIF orientation."""
 
 
-def image_size(data: bytes) -> tuple[int, int]:
+def image_size(data: bytes, frame: int = 0) -> tuple[int, int]:
     """Width and height of the picture as ``decode`` returns it, read from its header alone.
 
     Raises:
-        Rejection: ``image-unreadable`` or ``image-too-large``.
+        Rejection: ``image-unreadable``, ``image-too-large``, or ``frame-missing``.
     """
-    with _opened(data) as (image, turn):
+    with _opened(data, frame) as (image, turn):
         width, height = image.size
         return (height, width) if turn in (5, 6, 7, 8) else (width, height)
 
 
-def decode(data: bytes) -> Image.Image:
-    """The picture as RGB, upright; transparency on white; of an animation the first frame.
+def decode(data: bytes, frame: int = 0) -> Image.Image:
+    """The picture as RGB, upright; transparency on white; of several frames this one.
 
     Raises:
-        Rejection: ``image-unreadable``, ``image-too-large``, or ``image-mode`` for pixels whose
-            range is not known.
+        Rejection: ``image-unreadable``, ``image-too-large``, ``frame-missing``, or ``image-mode``
+            for pixels whose range is not known.
     """
-    with _opened(data) as (image, turn):
+    with _opened(data, frame) as (image, turn):
         image.load()
         picture = _rgb(image)
         return picture.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else picture
 
 
-def of_picture(ref: ImageRef, read: Callable[[bytes], Read]) -> Read:
+def of_picture(ref: ImageRef, read: Callable[[bytes, int], Read]) -> Read:
     """What ``read`` (one of the above) finds in a picture; a rejection says which picture it was.
 
     Raises:
@@ -62,23 +62,25 @@ def of_picture(ref: ImageRef, read: Callable[[bytes], Read]) -> Read:
     """
     data = ref.read()
     try:
-        return read(data)
+        return read(data, ref.frame)
     except Rejection as rejection:
-        if not ref.path:
+        if not ref.path and not ref.frame:
             raise
-        raise Rejection(rejection.reason, f"{ref.path!r}: {rejection.detail}") from rejection
+        frame = f"frame {ref.frame}" if ref.frame else ""
+        place = " ".join(filter(None, (repr(ref.path) if ref.path else "", frame)))
+        raise Rejection(rejection.reason, f"{place}: {rejection.detail}") from rejection
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
-    """The picture, not decoded yet, and its EXIF orientation."""
+def _opened(data: bytes, frame: int) -> Iterator[tuple[Image.Image, int]]:
+    """The frame, not decoded yet, and its EXIF orientation."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise Rejection(
-                    "image-too-large", f"{width} x {height} pixels, at most {MAX_PIXELS} in all"
-                )
+            _check_size(image)
+            if frame:
+                # Frames of a TIFF have sizes of their own; those of an animation are decoded.
+                _seek(image, frame)
+                _check_size(image)
             yield image, _orientation(image)
     except Rejection:
         raise
@@ -92,6 +94,21 @@ def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
         else:
             found = f"{type(error).__name__}: {error}"
         raise Rejection("image-unreadable", found) from error
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise Rejection(
+            "image-too-large", f"{width} x {height} pixels, at most {MAX_PIXELS} in all"
+        )
+
+
+def _seek(image: Image.Image, frame: int) -> None:
+    try:
+        image.seek(frame)
+    except EOFError as error:
+        raise Rejection("frame-missing", "the file ends before it") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -120,7 +120,7 @@ class RowOrder:
         run, held = [], 0
         for number, row in self._reader.rows(shard, start, stop):
             run.append(DrawnRow(shard, number, row))
-            held += sum(len(value) for value in row.values() if isinstance(value, (bytes, str)))
+            held += sum(_bytes_of(value) for value in row.values())
             if held >= VISIT_BYTES:
                 break
         return run
@@ -162,6 +162,13 @@ class RowOrder:
 
     def _words(self, shard: Shard) -> tuple[object, ...]:
         return self._seed, self._cursor.epoch, self._reader.label, shard.name
+
+
+def _bytes_of(value: object) -> int:
+    """What a value of a row holds in bytes and strings, alone or in lists."""
+    if isinstance(value, (bytes, str)):
+        return len(value)
+    return sum(map(_bytes_of, value)) if isinstance(value, (list, tuple)) else 0
 
 
 def read_rows(reader: SourceReader, shard: Shard, numbers: Set[int], gap: int) -> dict[int, Row]:

@@ -59,11 +59,13 @@ class ImageRef:
         path: path below ``root``, with forward slashes, as the dataset writes it.
         root: folder that the path may not leave.
         data: the encoded bytes, where the row carries them itself; wins over ``path``.
+        frame: which picture of a file that holds several, such as the pages of a TIFF.
     """
 
     path: str = ""
     root: str = ""
     data: bytes | None = attrs.field(default=None, repr=False)
+    frame: int = 0
 
     def read(self) -> bytes:
         """The encoded bytes.

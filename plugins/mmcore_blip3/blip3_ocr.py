@@ -1,36 +1,18 @@
-"""The source ``blip3-ocr``: pictures and the texts that are written on them (BLIP3-OCR-200M)."""
+"""The source of BLIP-3's OCR sets: pictures and the texts that are written on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mmcore.interfaces import (
-    ImagePart,
-    ImageRef,
-    Rejection,
-    Row,
-    Sample,
-    SampleKey,
-    Shard,
-    TextPart,
-)
-from mmcore_blip3.files import find_shards, pictures_root
+from mmcore.interfaces import Rejection
+from mmcore_blip3.annotated_pictures import AnnotatedPictures
 from mmcore_blip3.ocr_captions import choose_caption, strip_filler
-from mmcore_blip3.parquet_rows import column_names, count_rows, read_rows
 
 CAPTIONS: Final = "captions"
-"""The column of the captions, and the row's key for them."""
-
-NAME, DATA, ROOT = "name", "data", "root"
-"""The row's keys for the picture, whatever the columns are called."""
 
 
-class Blip3OcrSource:
-    """Reads parquet files of captions, beside which the pictures were downloaded.
-
-    A row holds the undecoded captions, the picture's bytes or file name, and the folder below
-    which the pictures lie.
+class Blip3OcrSource(AnnotatedPictures):
+    """Reads captions of one level from parquet files with the columns of BLIP3-OCR-200M.
 
     Args:
         path: the files, as a path or a glob pattern.
@@ -53,59 +35,20 @@ class Blip3OcrSource:
         with_alt_text: bool = False,
         strip: bool = True,
     ) -> None:
-        self.path = path
-        self.images = images
-        self.image_column = image_column
-        self.bytes_column = bytes_column
+        super().__init__(
+            path=path,
+            annotations=CAPTIONS,
+            images=images,
+            image_column=image_column,
+            bytes_column=bytes_column,
+        )
         self.granularity = granularity
         self.with_alt_text = with_alt_text
         self.strip = strip
 
-    def shards(self) -> Sequence[Shard]:
-        return find_shards(self.path)
-
-    def length(self, shard: Shard) -> int:
-        return count_rows(shard.path)
-
-    def rows(self, shard: Shard, start: int, stop: int) -> Iterator[Row]:
-        root = pictures_root(self.images, shard)
-        keys = self._columns(shard)
-        for row in read_rows(shard.path, list(keys), start, stop):
-            yield {ROOT: root, **{keys[column]: value for column, value in row.items()}}
-
-    def parse(self, row: Row, key: SampleKey) -> Sample:
-        caption = choose_caption(row[CAPTIONS], self.granularity, self.with_alt_text)
+    def text(self, annotations: object) -> str:
+        caption = choose_caption(annotations, self.granularity, self.with_alt_text)
         text = strip_filler(caption) if self.strip else caption
         if not text:
             raise Rejection("caption-missing", f"nothing is left of {caption!r}")
-        return Sample(key=key, parts=(ImagePart(self._picture(row)), TextPart(text)))
-
-    def _picture(self, row: Row) -> ImageRef:
-        data, name, root = row.get(DATA), row.get(NAME), row[ROOT]
-        assert isinstance(root, str)
-        if isinstance(data, bytes):
-            return ImageRef(data=data)
-        if not isinstance(name, bytes):
-            raise Rejection("image-missing", f"the row holds no picture, its name is {name!r}")
-        try:
-            path = name.decode()
-        except UnicodeDecodeError as error:
-            raise Rejection("malformed-row", f"name of the picture: {error}") from error
-        if not path or "\0" in path:
-            raise Rejection("malformed-row", f"name of the picture is {path!r}")
-        return ImageRef(path=path, root=root)
-
-    def _columns(self, shard: Shard) -> dict[str, str]:
-        """The columns to be read, and the row's keys for them; others are left on the disk."""
-        present = column_names(shard.path)
-        listing = ", ".join(present)
-        if CAPTIONS not in present:
-            raise ValueError(f"{shard.path} has no column {CAPTIONS!r}; it has: {listing}")
-        pictures = {self.bytes_column: DATA, self.image_column: NAME}
-        found = {column: key for column, key in pictures.items() if column in present}
-        if not found:
-            raise ValueError(
-                f"{shard.path} has neither column {self.bytes_column!r} nor "
-                f"{self.image_column!r}, from which pictures are read; it has: {listing}"
-            )
-        return {CAPTIONS: CAPTIONS, **found}
+        return text

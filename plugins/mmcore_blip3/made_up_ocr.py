@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from mmcore.interfaces import SyntheticContent
 from mmcore.kit.drawing import Picture, Written
+from mmcore_blip3.box_tags import tagged
 from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
 
 NAME: Final = "blip3-ocr"
@@ -26,9 +28,18 @@ TEXT_COLUMNS: Final = ("uid", "url", "captions", "metadata")
 
 
 def make_up_ocr(
-    folder: Path, content: SyntheticContent, *, bytes_column: str = "image_bytes"
+    folder: Path,
+    content: SyntheticContent,
+    *,
+    bytes_column: str = "image_bytes",
+    source: str = NAME,
+    least_side: int = 0,
 ) -> None:
     """Write a few parquet files; every row carries its PNG picture in ``bytes_column``.
+
+    Args:
+        source: name of the source whose rows are made up.
+        least_side: pictures are enlarged until no side has fewer pixels.
 
     Raises:
         ValueError: ``folder`` holds anything else, or a topic is not known.
@@ -40,11 +51,12 @@ def make_up_ocr(
     def write(scratch: Path) -> None:
         for number, rows in enumerate(shard_ranges(content.rows)):
             table = pa.Table.from_pylist(
-                [_row(row, content, bytes_column) for row in rows], schema=schema
+                [_row(row, content, bytes_column, source, least_side) for row in rows],
+                schema=schema,
             )
             pq.write_table(table, scratch / f"{number + 1:03}.parquet", row_group_size=ROW_GROUP)
 
-    write_whole(folder, NAME, content, {"bytes_column": bytes_column}, write)
+    write_whole(folder, source, content, {"bytes_column": bytes_column}, write)
 
 
 def captions_of(picture: Picture) -> list[dict[str, object]]:
@@ -65,10 +77,14 @@ def captions_of(picture: Picture) -> list[dict[str, object]]:
     return captions
 
 
-def _row(row: int, content: SyntheticContent, bytes_column: str) -> dict[str, object]:
-    (picture,) = draw_row(content, 1, row_generator(NAME, content, row))
+def _row(
+    row: int, content: SyntheticContent, bytes_column: str, source: str, least_side: int
+) -> dict[str, object]:
+    (picture,) = draw_row(content, 1, row_generator(source, content, row))
+    image = picture.image
+    factor = max(1, math.ceil(least_side / min(image.size)))
     encoded = io.BytesIO()
-    picture.image.save(encoded, "png")
+    image.resize((image.width * factor, image.height * factor)).save(encoded, "png")
     uid = hashlib.sha256(encoded.getvalue()).hexdigest()[:32]
     entries = [{"text": one.text, "bbox": list(one.box)} for one in picture.written]
     return {
@@ -85,15 +101,18 @@ def _quoted(one: Written) -> str:
 
 
 def _with_region(one: Written) -> str:
+    return f"{_quoted(one)} located {region_of(one)}"
+
+
+def region_of(one: Written) -> str:
+    """Where a text stands, in the words of BLIP-3's captions."""
     across = _third(one, 0, ("left", "", "right"))
     down = _third(one, 1, ("top", "", "bottom"))
     if across and down:
-        region = f"at the {down} {across} corner"
-    elif down:
-        region = f"{'above' if down == 'top' else 'below'} the center"
-    else:
-        region = f"{across} of the center" if across else "in the center"
-    return f"{_quoted(one)} located {region}"
+        return f"at the {down} {across} corner"
+    if down:
+        return f"{'above' if down == 'top' else 'below'} the center"
+    return f"{across} of the center" if across else "in the center"
 
 
 def _with_fractions(one: Written) -> str:
@@ -114,8 +133,7 @@ def _with_box(one: Written) -> str:
 
 
 def _in_tags(one: Written) -> str:
-    x0, y0, x1, y1 = one.box
-    return f"<ocr>{one.text}</ocr><bbox>[{x0:.3f}, {y0:.3f}][{x1:.3f}, {y1:.3f}]</bbox>"
+    return tagged("ocr", one.text, one.box)
 
 
 LEVELS: Final[Mapping[int, Callable[[Written], str]]] = MappingProxyType(

@@ -25,7 +25,7 @@ def choose_caption(captions: object, granularity: int, with_alt_text: bool) -> s
             ``include_datacomp_raw_cap``.
 
     Raises:
-        Rejection: ``caption-missing`` or ``malformed-json``.
+        Rejection: ``caption-missing``, ``malformed-json``, or ``malformed-row`` for null bytes.
     """
     if captions is None:
         raise Rejection("caption-missing", "captions is null")
@@ -57,6 +57,8 @@ def strip_filler(caption: str) -> str:
 def _check(text: object) -> str:
     if not isinstance(text, str) or not text.strip():
         raise Rejection("caption-missing", f"the caption's text is {text!r}")
+    if "\0" in text:
+        raise Rejection("malformed-row", f"the caption is {text!r}, wanted no null bytes")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from mmcore.interfaces import Row
 
 ROWS_AT_ONCE: Final = 64
-"""Rows decoded at a time: rows may carry whole pictures."""
+"""Most rows decoded at a time: rows may carry whole pictures."""
+
+BYTES_AT_ONCE: Final = 8 * 1024 * 1024
+"""What is decoded at a time where rows are large, by the average row of their row group."""
 
 
 def count_rows(path: str) -> int:
@@ -57,7 +60,10 @@ def _read_group(
     """Rows of one row group; ``start`` and ``stop`` are counted in it and may lie outside."""
     first = 0
     batches = file.iter_batches(
-        batch_size=ROWS_AT_ONCE, row_groups=[group], columns=list(columns), use_threads=False
+        batch_size=_rows_at_once(file, group),
+        row_groups=[group],
+        columns=list(columns),
+        use_threads=False,
     )
     for batch in batches:
         last = first + batch.num_rows
@@ -72,12 +78,28 @@ def _read_group(
         first = last
 
 
+def _rows_at_once(file: pq.ParquetFile, group: int) -> int:
+    about = file.metadata.row_group(group)
+    average = about.total_byte_size / max(about.num_rows, 1)
+    return max(1, min(ROWS_AT_ONCE, int(BYTES_AT_ONCE / max(average, 1))))
+
+
 def _values(batch: pa.RecordBatch, name: str) -> list[object]:
     """A column's values; strings as bytes, so that one malformed string spoils one row only."""
     column = batch.column(name)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return list(column.cast(pa.large_binary()).to_pylist())
-    return list(column.to_pylist())
+    plain = _without_strings(column.type)
+    return list((column if plain == column.type else column.cast(plain)).to_pylist())
+
+
+def _without_strings(kind: pa.DataType) -> pa.DataType:
+    """The same type with binary for strings, also in lists."""
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind):
+        return pa.list_(_without_strings(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_without_strings(kind.value_type))
+    return kind
 
 
 @contextmanager

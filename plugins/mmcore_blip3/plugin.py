@@ -1,11 +1,31 @@
-"""Announces the sources ``llava-json`` and ``blip3-ocr``."""
+"""Announces the sources of BLIP-3's datasets."""
 
 from __future__ import annotations
 
-from mmcore_blip3.spec import Blip3OcrSpec, LlavaJsonSpec
+from mmcore_blip3.annotations_spec import (
+    Blip3GroundingSpec,
+    Blip3OcrHdSpec,
+    Blip3OcrSpec,
+    IdlSpec,
+    VisualGenomeSpec,
+)
+from mmcore_blip3.captions_spec import Blip3KaleSpec, Cc3mSpec, Cc12mSpec, DatacompSpec, SbuSpec
+from mmcore_blip3.spec import LlavaJsonSpec
 from mmcore_registry import Spec, hookimpl
 
 
 @hookimpl
 def mmcore_components() -> list[type[Spec]]:
-    return [LlavaJsonSpec, Blip3OcrSpec]
+    return [
+        LlavaJsonSpec,
+        Blip3OcrSpec,
+        Blip3KaleSpec,
+        DatacompSpec,
+        Cc12mSpec,
+        Cc3mSpec,
+        SbuSpec,
+        Blip3OcrHdSpec,
+        Blip3GroundingSpec,
+        VisualGenomeSpec,
+        IdlSpec,
+    ]

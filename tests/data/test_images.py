@@ -1,14 +1,15 @@
 """Every kind of picture becomes upright RGB of the size that its header says, or a rejection."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmcore.data import images
-from mmcore.data.images import decode, image_size
-from mmcore.interfaces import Rejection
+from mmcore.data.images import decode, image_size, of_picture
+from mmcore.interfaces import ImageRef, Rejection
 
 
 def encode(image: Image.Image, form: str, **options: object) -> bytes:
@@ -67,6 +68,65 @@ def test_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert corner(data) == (255, 0, 0)
+
+
+PAGES = [("red", (4, 6)), ("lime", (9, 5)), ("blue", (3, 3))]
+
+
+def pages() -> bytes:
+    first, *rest = (Image.new("RGB", size, colour) for colour, size in PAGES)
+    return encode(first, "TIFF", save_all=True, append_images=rest)
+
+
+@pytest.mark.parametrize("frame", [0, 1, 2])
+def test_frames_of_a_tiff_have_their_own_sizes_and_pixels(frame: int) -> None:
+    colour, size = PAGES[frame]
+    ref = ImageRef(data=pages(), frame=frame)
+    assert of_picture(ref, image_size) == size
+    assert of_picture(ref, decode).tobytes() == Image.new("RGB", size, colour).tobytes()
+
+
+def test_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode(data, 1).getpixel((0, 0)) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("read", [image_size, decode])
+def test_frame_that_is_not_there_is_rejected(read: Callable[[bytes, int], object]) -> None:
+    with pytest.raises(Rejection, match="frame 3: the file ends before it") as caught:
+        of_picture(ImageRef(data=pages(), frame=3), read)
+    assert caught.value.reason == "frame-missing"
+    with pytest.raises(Rejection, match=r"frame-missing: 'a\.png' frame 1: the"):
+        of_picture(_Held(path="a.png", frame=1), read)
+
+
+class _Held(ImageRef):
+    """A file without a disk."""
+
+    def read(self) -> bytes:
+        return encode(Image.new("L", (3, 3)), "PNG")
+
+
+def test_the_header_of_a_frame_gives_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pages()
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert [image_size(data, frame) for frame in range(3)] == [size for _, size in PAGES]
+
+
+def test_size_of_every_frame_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pages()
+    monkeypatch.setattr(images, "MAX_PIXELS", 30)
+    assert image_size(data, 2) == (3, 3)
+    with pytest.raises(Rejection, match="image-too-large: 9 x 5"):
+        decode(data, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+def test_cut_frame_is_rejected() -> None:
+    data = pages()
+    with pytest.raises(Rejection, match="image-unreadable"):
+        decode(data[: len(data) - 100], 2)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The order of rows: every row once per epoch over all lanes, resumable anywhere."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mmcore.data.faults import DataFault, EmptySource
 from mmcore.data.order import RowOrder, read_rows
 from mmcore.data.reader import SourceReader
 from mmcore.data.stable_hash import shuffled, splitmix, stable_hash
+from mmcore.interfaces import Row, Shard
 
 ROWS = st.lists(st.integers(0, 23), min_size=1, max_size=5).filter(any)
 
@@ -107,6 +109,28 @@ def test_a_cursor_goes_on_with_the_same_rows(
         for _ in range(20):
             left, right = one.next(), again.next()
             assert (left.shard, left.number) == (right.shard, right.number)
+
+
+class _Documents(SourceReader):
+    """Ten rows with pictures of 10 bytes in a list; notes which rows were read."""
+
+    shards = (Shard("s", "s"),)
+
+    def length(self, shard: Shard) -> int:
+        return 10
+
+    def rows(self, shard: Shard, start: int, stop: int) -> Iterator[tuple[int, Row]]:
+        self.read: list[int] = []
+        for number in range(start, stop):
+            self.read.append(number)
+            yield number, {"texts": [None, "abcd"], "pictures": [b"x" * 6, None]}
+
+
+def test_bytes_in_lists_count_against_a_visit(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "VISIT_BYTES", 25)
+    reader = _Documents("documents", memory(rows=(10,)))
+    RowOrder(reader, seed=5, lane=0, lanes=1, block_rows=10).next()
+    assert reader.read == [0, 1, 2]
 
 
 def test_nothing_is_opened_before_it_is_needed(memory: Any) -> None:

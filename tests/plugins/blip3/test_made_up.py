@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from mmcore.interfaces import ImagePart, SampleKey, SyntheticContent, TextPart
+from mmcore_blip3.annotations_spec import Blip3OcrSpec
 from mmcore_blip3.made_up import MARKER, write_whole
-from mmcore_blip3.spec import Blip3OcrSpec, LlavaJsonSpec
+from mmcore_blip3.spec import LlavaJsonSpec
 
 SPECS = [
     LlavaJsonSpec(path="data/made-up/*.json"),

@@ -92,6 +92,7 @@ def test_filler_is_stripped(caption, stripped):
         ('[{"text": "The image contains the text ", "granularity": 0}]', "caption-missing"),
         ('[{"text": "x"', "malformed-json"),
         ('{"text": "x"}', "malformed-json"),
+        ('[{"text": "a\\u0000", "granularity": 0}]', "malformed-row"),
         ("[3]", "malformed-json"),
         ('[{"text": "\\ud800", "granularity": 0}]', "malformed-json"),
     ],

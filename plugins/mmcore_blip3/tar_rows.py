@@ -1,0 +1,233 @@
+"""Rows of webdataset tars as raw bytes, found by an index of where each member lies.
+
+Members of one key are one row: ``a/7.json`` and ``a/7.tiff`` have the key ``a/7`` and the suffixes
+``json`` and ``tiff``. The headers are read once per process; what is kept is about 20 bytes a
+member and the keys. Nothing is ever extracted to disk, so a member may be called anything.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tarfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcore.interfaces import Rejection
+
+KEY: Final = "__key__"
+"""The row's key for what its members have in common, in UTF-8."""
+
+CUT: Final = "__cut__"
+"""Present in the row in which a tar was cut short, which may lack members: what is wrong."""
+
+_COMPRESSED: Final[Mapping[bytes, str]] = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+_BLOCK: Final = tarfile.BLOCKSIZE
+
+
+def count_rows(path: str) -> int:
+    """Number of rows, among them the one in which a tar was cut short, which is warned of once.
+
+    Raises:
+        ValueError: the file is no tar, or compressed, which allows no row to be found.
+    """
+    return len(_index(path).keys)
+
+
+def read_rows(path: str, start: int, stop: int) -> Iterator[dict[str, bytes]]:
+    """Rows ``start`` to ``stop`` (excluded): suffix in lower case to bytes, and ``KEY``.
+
+    A row stands where its first member stands. Members of one key need not stand together; a
+    second member with a suffix that the row has already begins another row of the same key.
+    Folders, links and members without a suffix are no part of any row.
+
+    Raises:
+        ValueError: as ``count_rows``; or the file has changed since it was indexed.
+    """
+    index = _index(path)
+    assert 0 <= start <= stop <= len(index.keys), f"rows {start}..{stop} of {path}"
+    with open(path, "rb") as file:
+        for number in range(start, stop):
+            row = {KEY: bytes(index.keys[number])}
+            for suffix, begin, size in index.members(number):
+                file.seek(begin)
+                row[suffix] = file.read(size)
+                if len(row[suffix]) < size:
+                    raise ValueError(f"{path} became shorter while it was read")
+            if number == index.cut_row:
+                row[CUT] = index.cut.encode()
+            yield row
+
+
+def check_whole(row: Mapping[str, object]) -> None:
+    """To be asked before a row is used.
+
+    Raises:
+        Rejection: ``tar-cut``; the tar ends within this row.
+    """
+    found = row.get(CUT)
+    if isinstance(found, bytes):
+        raise Rejection("tar-cut", found.decode())
+
+
+@attrs.frozen(eq=False)
+class _Index:
+    """Where the members of every row lie. M members of R rows, in the order of their rows.
+
+    Attributes:
+        keys: R encoded keys.
+        borders: R + 1 numbers of the rows' first members.
+        spans: M first bytes and lengths.
+        suffixes: M indices into ``names``.
+        names: the suffixes that occur.
+        cut: what is wrong with the end of the tar, else empty.
+        cut_row: the row that may lack members for it, else -1.
+    """
+
+    keys: NDArray[np.bytes_]
+    borders: NDArray[np.int64]
+    spans: NDArray[np.int64]
+    suffixes: NDArray[np.int32]
+    names: Sequence[str]
+    cut: str
+    cut_row: int
+
+    def members(self, row: int) -> Iterator[tuple[str, int, int]]:
+        """Suffix, first byte and length of each."""
+        for number in range(self.borders[row], self.borders[row + 1]):
+            begin, size = self.spans[number].tolist()
+            yield self.names[self.suffixes[number]], begin, size
+
+
+def _index(path: str) -> _Index:
+    status = os.stat(path)
+    return _index_version(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=128)
+def _index_version(path: str, mtime_ns: int, size: int) -> _Index:
+    """The index of this version of the file."""
+    table = _Table()
+    headers = _Headers(path, size)
+    for member in headers:
+        if member.isreg() and not member.issparse():
+            table.add(member.name, (member.offset_data, member.size))
+    cut_row = -1
+    if headers.cut:
+        cut_row = table.add(headers.partial, None)
+        rows = f"row {cut_row} is rejected" if cut_row >= 0 else "it has no rows"
+        warnings.warn(f"{path} {headers.cut}; {rows}, and others may be missing", stacklevel=2)
+    return table.pack(headers.cut, cut_row)
+
+
+class _Table:
+    """Rows that grow as members are added."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, dict[str, tuple[int, int]]]] = []
+        self._latest: dict[str, int] = {}
+
+    def add(self, name: str, span: tuple[int, int] | None) -> int:
+        """Add a member and say which row it belongs to; a member that was cut has no span. One
+        without a suffix changes nothing, and the last row is said."""
+        key, suffix = split_name(name)
+        if not suffix:
+            return len(self._rows) - 1
+        row = self._latest.get(key)
+        if row is None or suffix in self._rows[row][1]:
+            row = self._latest[key] = len(self._rows)
+            self._rows.append((key, {}))
+        if span is not None:
+            self._rows[row][1][suffix] = span
+        return row
+
+    def pack(self, cut: str, cut_row: int) -> _Index:
+        members = [(suffix, span) for _, held in self._rows for suffix, span in held.items()]
+        names = sorted({suffix for suffix, _ in members})
+        codes = {suffix: code for code, suffix in enumerate(names)}
+        keys = [key.encode(errors="surrogateescape") for key, _ in self._rows]
+        return _Index(
+            keys=np.array(keys, np.bytes_),
+            borders=np.cumsum([0, *(len(held) for _, held in self._rows)], dtype=np.int64),
+            spans=np.array([span for _, span in members], np.int64).reshape(-1, 2),
+            suffixes=np.array([codes[suffix] for suffix, _ in members], np.int32),
+            names=names,
+            cut=cut,
+            cut_row=cut_row,
+        )
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Key and suffix of a member's name, as webdataset divides it.
+
+    >>> split_name("a.b/7.seg.PNG")
+    ('a.b/7', 'seg.png')
+    """
+    path = PurePosixPath(name)
+    stem, _, suffix = path.name.partition(".")
+    if not stem:
+        return name, ""
+    return name[: len(name) - len(path.name)] + stem, suffix.lower()
+
+
+class _Headers:
+    """The headers of a tar's members one after another, as far as they can be read.
+
+    Attributes:
+        cut: once all were read, what is wrong with the end of the tar, else empty.
+        partial: name of the member in which it ends, if it is known.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path, self.size, self.cut, self.partial = path, size, "", ""
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        with open(self.path, "rb") as file:
+            self._check_plain(file.read(8))
+            file.seek(0)
+            # "r:" never unpacks, and the file object keeps faults of the disk what they are.
+            try:
+                tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # file is closed
+            except tarfile.ReadError as error:
+                raise ValueError(f"{self.path} cannot be read as tar: {error}") from error
+            while (member := self._next(tar)) is not None:
+                yield member
+                # They would be kept for getmembers().
+                tar.members.clear()  # type: ignore[attr-defined]  # in no stub
+            file.seek(tar.offset)
+            block = file.read(_BLOCK)
+            if not self.cut and (0 < len(block) < _BLOCK or any(block)):
+                self.cut = f"is cut or damaged at byte {tar.offset}, where a header is wanted"
+
+    def _next(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+        """The next member whose bytes are all there."""
+        try:
+            member = tar.next()
+        except tarfile.ReadError as error:
+            self.cut = f"is cut or damaged after byte {min(tar.offset, self.size)}: {error}"
+            return None
+        if member is not None and member.offset_data + member.size > self.size:
+            self.partial = member.name
+            self.cut = f"ends at byte {self.size}, in the middle of {member.name!r}"
+            return None
+        return member
+
+    def _check_plain(self, head: bytes) -> None:
+        for magic, method in _COMPRESSED.items():
+            if head.startswith(magic):
+                raise ValueError(
+                    f"{self.path} is compressed with {method}; wanted a plain tar, "
+                    "in which rows can be found without unpacking all before them"
+                )

@@ -1,0 +1,49 @@
+"""Rows of parquet files with lists in them: undecoded strings, and bounded in bytes."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmcore_blip3 import parquet_rows
+from mmcore_blip3.parquet_rows import read_rows
+
+
+@pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
+@pytest.mark.parametrize("text", [pa.string, pa.large_string])
+def test_strings_in_lists_stay_undecoded(kind, text, write_parquet):
+    values = [["é", None], None, [], ["b"]]
+    path = write_parquet({"texts": pa.array(values, kind(text()))})
+    read = [row["texts"] for row in read_rows(str(path), ["texts"], 0, 4)]
+    assert read == [["é".encode(), None], None, [], [b"b"]]
+
+
+def test_bad_utf8_in_a_list_is_handed_on(write_parquet):
+    raw = pa.array([[b"\xff", None], [b"good"]], pa.list_(pa.binary()))
+    # Arrow does not look into the strings that it writes.
+    column = pa.ListArray.from_arrays(raw.offsets, raw.values.view(pa.string()))
+    path = write_parquet({"texts": column})
+    assert list(read_rows(str(path), ["texts"], 0, 2)) == [
+        {"texts": [b"\xff", None]},
+        {"texts": [b"good"]},
+    ]
+
+
+def test_large_rows_are_decoded_few_at_a_time(write_parquet, monkeypatch):
+    monkeypatch.setattr(parquet_rows, "BYTES_AT_ONCE", 10_000)
+    # Bytes that neither a dictionary nor compression makes small.
+    data = [bytes((row * 7 + n * n // 3) % 256 for n in range(3_000)) for row in range(9)]
+    path = write_parquet(
+        {"pictures": [[one] for one in data]}, compression="none", use_dictionary=False
+    )
+    sizes = []
+    whole = pq.ParquetFile.iter_batches
+
+    def watched(self, **options):
+        for batch in whole(self, **options):
+            sizes.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    rows = list(read_rows(str(path), ["pictures"], 1, 9))
+    assert [row["pictures"] for row in rows] == [[one] for one in data[1:]]
+    assert sizes == [3, 3, 3]
