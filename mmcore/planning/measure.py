@@ -58,7 +58,7 @@ def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool)
         stack.enter_context(FusedAttention())
         if casting is not None:
             stack.enter_context(casting)
-        total, sums = step(batch, [1.0] * objectives)
+        total, _ = step(batch, [1.0] * objectives)
         if casting is not None:
             casting.forget()
         kept = recorder.live

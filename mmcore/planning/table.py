@@ -36,7 +36,8 @@ def _stage(stage: StagePlan) -> Iterator[str | Table]:
     tokens = stage.tokens
     yield (
         f"  a picture: {tokens.per_view} tokens, at most {tokens.per_picture} in "
-        f"{tokens.views_per_picture} views; a pack: {tokens.pack} tokens, {tokens.views_of_pack} views"
+        f"{tokens.views_per_picture} views; "
+        f"a pack: {tokens.pack} tokens, {tokens.views_of_pack} views"
     )
     flops = stage.flops
     yield (
