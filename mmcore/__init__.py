@@ -11,16 +11,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mmcore.loading import load
+    from mmcore.planning.planner import plan
     from mmcore.recipe import RecipeError, load_recipe
     from mmcore.running import run
     from mmcore.specs import spec
 
-__all__ = ["RecipeError", "__version__", "load", "load_recipe", "run", "spec"]
+__all__ = ["RecipeError", "__version__", "load", "load_recipe", "plan", "run", "spec"]
 
 _HOMES = {
     "RecipeError": "mmcore.recipe",
     "load": "mmcore.loading",
     "load_recipe": "mmcore.recipe",
+    "plan": "mmcore.planning.planner",
     "run": "mmcore.running",
     "spec": "mmcore.specs",
 }

@@ -42,7 +42,7 @@ def build_model(
         WeightsError: weights are missing or do not fit.
         ValueError: the attention kernel cannot run on this device.
     """
-    model = _empty_model(recipe, device)
+    model = empty_model(recipe, device)
     reports: dict[str, LoadReport | None] = {
         "encoder": recipe.model.encoder.load(model.encoder),
         "token_sampler": None,
@@ -59,12 +59,17 @@ def model_of_checkpoint(
     Raises:
         CheckpointError: the checkpoint is damaged, or of another model.
     """
-    model = _empty_model(recipe, device)
+    model = empty_model(recipe, device)
     load_weights(checkpoint, model)
     return model
 
 
-def _empty_model(recipe: Recipe, device: torch.device) -> VisionLanguageModel:
+def empty_model(recipe: Recipe, device: torch.device) -> VisionLanguageModel:
+    """The model with random weights; on the meta device, its shapes alone.
+
+    Raises:
+        ValueError: the attention kernel cannot run on this device.
+    """
     table = recipe.model
     attention = choose_attention(table.attention, str(device))
     with device:
@@ -152,13 +157,21 @@ class Learning:
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
     """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
-    set_trainable(model, [part for part, _ in rates])
-    parts = describe(model)
     objectives = [spec.build() for spec in stage.objectives]
+    module = training_step(stage, model, objectives)
+    parts = describe(model)
     engine = recipe.engine.build(
-        module=TrainingStep(model, objectives, [spec.weight for spec in stage.objectives]),
+        module=module,
         groups=parameter_groups(model, rates, stage.optimizer.weight_decay),
         optimizer=stage.optimizer,
         world=world,
     )
     return Learning(engine, objectives, parts)
+
+
+def training_step(
+    stage: Stage, model: VisionLanguageModel, objectives: Sequence[Objective]
+) -> TrainingStep:
+    """Freeze what does not learn in this stage; what remains is a pack's forward."""
+    set_trainable(model, [part.part for part in stage.train])
+    return TrainingStep(model, objectives, [spec.weight for spec in stage.objectives])

@@ -14,6 +14,7 @@ VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
     "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",
+    "plan": "Say what a recipe costs: parameters, memory, FLOPs, steps and hours.",
     "list": "List the components that the installed plugins provide.",
     "show": "Show the keys of a component, or a recipe with every default filled in.",
     "plugins": "List the plugins, also those that could not be loaded, and why.",

@@ -18,7 +18,14 @@ S sequences (samples) of a pack, B prompts, C/H/W channels, height, width.
 
 from mmcore.interfaces.attention import Attention, PackedLayout
 from mmcore.interfaces.encoder import Encoder, EncoderSpec, ViewFormat
-from mmcore.interfaces.engine import Engine, EngineSpec, ParameterGroup, ParameterState
+from mmcore.interfaces.engine import (
+    Engine,
+    EngineMemory,
+    EngineSpec,
+    MemoryItem,
+    ParameterGroup,
+    ParameterState,
+)
 from mmcore.interfaces.llm import LLM, Head, LLMSpec
 from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
 from mmcore.interfaces.optimizer import OptimizerSpec
@@ -54,6 +61,7 @@ __all__ = [
     "Encoder",
     "EncoderSpec",
     "Engine",
+    "EngineMemory",
     "EngineSpec",
     "Evaluation",
     "Forward",
@@ -64,6 +72,7 @@ __all__ = [
     "KindScore",
     "LLMSpec",
     "LoadReport",
+    "MemoryItem",
     "Objective",
     "ObjectiveSpec",
     "OptimizerSpec",

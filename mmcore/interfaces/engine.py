@@ -56,6 +56,29 @@ class ParameterState:
     steps: int
 
 
+@attrs.frozen
+class MemoryItem:
+    """A use of a device's memory, and its bytes on the rank that has most of it."""
+
+    name: str
+    bytes: int
+
+
+@attrs.frozen
+class EngineMemory:
+    """What an engine holds on every device, apart from what a pack's activations take.
+
+    Attributes:
+        weights: number format of the module's weights in the forward pass.
+        items: what is there while a pack is computed.
+        start: bytes at the most while the engine is being built.
+    """
+
+    weights: Literal["fp32", "bf16"]
+    items: tuple[MemoryItem, ...]
+    start: int
+
+
 class Engine(Protocol):
     """Accumulates gradients over packs and steps. All calls are made by all ranks, in order."""
 
@@ -109,6 +132,16 @@ class EngineSpec(Spec):
     @abstractmethod
     def multi_process(self) -> bool:
         """Whether it can run on more than one process."""
+
+    @abstractmethod
+    def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:
+        """What the engine would hold of a module; needs no torch.
+
+        Args:
+            trainable, frozen: how many parameters learn, and how many do not.
+            moments: tensors that the optimizer keeps per parameter.
+            ranks: processes, each with a device of its own.
+        """
 
     @abstractmethod
     def build(

@@ -49,6 +49,11 @@ class OptimizerSpec(Spec):
         metadata=doc("largest norm of the whole gradient; inf switches clipping off"),
     )
 
+    @property
+    @abstractmethod
+    def moments(self) -> int:
+        """How many tensors like it are kept of every parameter, such as running means."""
+
     @abstractmethod
     def build(self, groups: Sequence[ParameterGroup]) -> Optimizer:
         """A torch optimizer over these groups, each with its own ``lr`` and ``weight_decay``."""

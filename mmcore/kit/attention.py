@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from mmcore.interfaces import Attention, PackedLayout
+from mmcore.kit.attention_on_meta import attention_on_meta, causal_pairs
 from mmcore.kit.packed_sdpa import attend_packed
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ _masks: WeakKeyDictionary[PackedLayout, dict[int | None, BlockDiagonalCausalMask
 def choose_attention(wanted: Literal["auto", "sdpa", "xformers"], device: str) -> Attention:
     """The kernel that ``wanted`` means on ``device`` (such as ``cuda:0``).
 
+    On the meta device nothing runs: any kernel may be wanted, and "auto" is what a GPU would take.
+
     Raises:
         ValueError: xformers is wanted where it cannot run.
     """
+    if torch.device(device).type == "meta":
+        return "xformers" if wanted == "auto" else wanted
     on_cuda = torch.device(device).type == "cuda"
     installed = importlib.util.find_spec("xformers") is not None
     if wanted == "xformers" and not on_cuda:
@@ -100,6 +105,9 @@ def scaled_attention(
             xformers would want the mask spread over all heads and queries.
     """
     q_BHIM, k_BHJM = q_BHIM.to(v_BHJM.dtype), k_BHJM.to(v_BHJM.dtype)
+    if q_BHIM.is_meta:
+        pairs = q_BHIM.shape[0] * q_BHIM.shape[2] * k_BHJM.shape[2]
+        return attention_on_meta(q_BHIM, k_BHJM, v_BHJM, pairs=pairs)
     if kernel == "xformers" and visible_BJ is None:
         from xformers.ops import memory_efficient_attention
 
@@ -133,12 +141,16 @@ def _attend_xformers(
     window: int | None,
     scale: float | None,
 ) -> torch.Tensor:
-    from xformers.ops import memory_efficient_attention
-
     # Its grouped-head form has no backward pass: key heads are repeated instead.
     repeats = q_THM.shape[1] // k_TGM.shape[1]
     k_THM = k_TGM.repeat_interleave(repeats, dim=1)
     v_THM = v_TGM.repeat_interleave(repeats, dim=1)
+    if q_THM.is_meta:
+        pairs = sum(causal_pairs(length, window) for length in layout.lengths)
+        q_1HTM, k_1HTM, v_1HTM = (x.transpose(0, 1)[None] for x in (q_THM, k_THM, v_THM))
+        return attention_on_meta(q_1HTM, k_1HTM, v_1HTM, pairs=pairs)[0].transpose(0, 1)
+    from xformers.ops import memory_efficient_attention
+
     out_1THM: torch.Tensor = memory_efficient_attention(
         q_THM[None],
         k_THM[None],

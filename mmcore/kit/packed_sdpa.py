@@ -19,6 +19,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from mmcore.interfaces import PackedLayout
+from mmcore.kit.attention_on_meta import attention_on_meta, causal_pairs
 
 
 @attrs.frozen(eq=False)
@@ -96,6 +97,10 @@ def _attend(
     scale: float | None,
 ) -> torch.Tensor:
     length, heads = q_BLHM.shape[1:3]
+    if q_BLHM.is_meta:
+        q_BHLM, k_BGLM, v_BGLM = (x.transpose(1, 2) for x in (q_BLHM, k_BLGM, v_BLGM))
+        pairs = q_BHLM.shape[0] * causal_pairs(length, window)
+        return attention_on_meta(q_BHLM, k_BGLM, v_BGLM, pairs=pairs).transpose(1, 2)
     band_LL = None
     if window is not None and length > window:
         band_LL = torch.ones(length, length, dtype=torch.bool, device=q_BLHM.device)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from mmcore.interfaces import Engine, EngineSpec, OptimizerSpec, ParameterGroup, World
+from mmcore.interfaces import (
+    Engine,
+    EngineMemory,
+    EngineSpec,
+    OptimizerSpec,
+    ParameterGroup,
+    World,
+)
+from mmcore_engines.memory import ZeroMemory, torch_memory
 from mmcore_registry import Problem, doc
 
 if TYPE_CHECKING:
@@ -32,6 +40,9 @@ class TorchSpec(EngineSpec):
     @property
     def multi_process(self) -> bool:
         return False
+
+    def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:
+        return torch_memory(trainable=trainable, frozen=frozen, moments=moments)
 
     def build(
         self,
@@ -136,6 +147,18 @@ class DeepSpeedSpec(EngineSpec):
                 f"pip install ninja, {ONE_PROCESS}",
                 machine=True,
             )
+
+    def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:
+        sharding = self.overrides.get("zero_optimization")
+        return ZeroMemory(
+            zero=self.zero,
+            copies=self.precision == "bf16" and self.zero > 0,
+            trainable=trainable,
+            frozen=frozen,
+            moments=moments,
+            ranks=ranks,
+            sharding=sharding if isinstance(sharding, Mapping) else {},
+        ).total()
 
     def build(
         self,

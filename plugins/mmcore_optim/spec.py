@@ -41,6 +41,10 @@ class AdamWSpec(OptimizerSpec):
         metadata=doc("added to the root of the second moment, so that nothing divides by zero"),
     )
 
+    @property
+    def moments(self) -> int:
+        return 2
+
     def build(self, groups: Sequence[ParameterGroup]) -> Optimizer:
         """``torch.optim.AdamW``, fused where every parameter lies on a CPU or a CUDA device."""
         import torch

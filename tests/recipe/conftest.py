@@ -32,7 +32,7 @@ class _NeverBuilt:
     def build(self, *args: object, **kwargs: object) -> object:
         raise NotImplementedError
 
-    load = text = open = synthesize = relocated = plan = cut = build
+    load = text = open = synthesize = relocated = plan = cut = memory = moments = build
 
     def tiny(self) -> Self:
         return self

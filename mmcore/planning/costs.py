@@ -1,0 +1,116 @@
+"""What the stages of a recipe cost on one GPU of many; alike ones are measured once."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import torch
+
+from mmcore.assemble import empty_model, training_step
+from mmcore.interfaces import EngineMemory, MemoryItem
+from mmcore.model.trainable import describe, set_trainable
+from mmcore.planning.measure import Work, measure
+from mmcore.planning.pack import PackSize, full_pack
+from mmcore.planning.report import MemoryPlan, PartPlan
+from mmcore.recipe import Recipe, Stage
+
+
+class Costs:
+    """A recipe's model on the meta device, and what its stages make of it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._model = empty_model(recipe, torch.device("meta"))
+        self._measured: dict[object, Work] = {}
+
+    def parts(self, stage: Stage) -> tuple[PartPlan, ...]:
+        """Sizes of the parts, as the stage trains them."""
+        set_trainable(self._model, [part.part for part in stage.train])
+        return tuple(
+            PartPlan(
+                part=size.part,
+                component=getattr(self._recipe.model, size.part).name,
+                parameters=size.parameters,
+                trainable=size.trainable,
+            )
+            for size in describe(self._model)
+        )
+
+    def engine(self, stage: Stage, ranks: int) -> EngineMemory:
+        """What the engine holds in the stage."""
+        parts = self.parts(stage)
+        return self._recipe.engine.memory(
+            trainable=sum(part.trainable for part in parts),
+            frozen=sum(part.frozen for part in parts),
+            moments=stage.optimizer.moments,
+            ranks=ranks,
+        )
+
+    def work(self, stage: Stage, ranks: int) -> tuple[PackSize, Work]:
+        """A full pack of the stage, and what it costs."""
+        size = full_pack(self._recipe.model, stage)
+        weights = self.engine(stage, ranks).weights
+        learning = frozenset(part.part for part in stage.train)
+        key = (learning, size, stage.objectives, weights)
+        if key not in self._measured:
+            self._write_weights(torch.bfloat16 if weights == "bf16" else torch.float32)
+            objectives = [spec.build() for spec in stage.objectives]
+            self._measured[key] = measure(
+                training_step(stage, self._model, objectives),
+                size,
+                len(objectives),
+                autocast=self._recipe.engine.precision == "bf16",
+            )
+        return size, self._measured[key]
+
+    def memory(self, stage: Stage, ranks: int) -> MemoryPlan:
+        """The memory of the GPU that needs most, item by item."""
+        engine = self.engine(stage, ranks)
+        _, work = self.work(stage, ranks)
+        buffers = sum(buffer.nbytes for buffer in self._model.buffers())
+        own = (
+            MemoryItem("pack and tables", work.batch + buffers),
+            MemoryItem("kept activations", work.kept),
+            MemoryItem("working memory", work.peak - work.kept),
+        )
+        return MemoryPlan(items=(*engine.items, *own), start=engine.start)
+
+    def _write_weights(self, dtype: torch.dtype) -> None:
+        """Engines that compute on copies cast parameters, and leave buffers as they are."""
+        for parameter in self._model.parameters():
+            if parameter.dtype != dtype:
+                parameter.data = parameter.data.to(dtype)
+
+
+@attrs.frozen
+class Share:
+    """How the packs of a step fall to the GPUs.
+
+    Attributes:
+        packs: of the GPU that has most.
+        notes: where some wait for others.
+    """
+
+    packs: int
+    notes: tuple[str, ...]
+
+
+def share(lanes: int, packs_per_step: int, gpus: int) -> Share:
+    """Lane ``l`` belongs to GPU ``l mod gpus``, and every lane gives as many packs to a step."""
+    most = math.ceil(lanes / gpus)
+    packs = most * (packs_per_step // lanes)
+    if gpus > lanes:
+        note = (
+            f"{gpus - lanes} of {gpus} GPUs have nothing to do: data.lanes is {lanes}; make "
+            f"it, and batch.packs_per_step, a multiple of {gpus}"
+        )
+        return Share(packs, (note,))
+    if lanes % gpus:
+        idle = 1 - lanes / (most * gpus)
+        note = (
+            f"{gpus} GPUs do not divide data.lanes = {lanes}: some have {most} lanes, others "
+            f"{most - 1}, and {idle:.0%} of the time is spent waiting"
+        )
+        return Share(packs, (note,))
+    return Share(packs, ())

@@ -1,0 +1,77 @@
+"""A full pack of a stage, without values: what its batch table allows at most.
+
+Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
+C/H/W channels, height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import torch
+
+from mmcore.interfaces import PackedBatch, ViewFormat
+from mmcore.recipe import ModelTable, Stage
+
+SAMPLES = 4
+"""Samples of the pack; only attention's work depends on how many there are."""
+
+
+@attrs.frozen
+class PackSize:
+    """What a full pack holds.
+
+    Attributes:
+        tokens: T.
+        views: N; as many as the stage allows and find room beside a token of text a sample.
+        samples: of equal length.
+        tokens_per_view: Q.
+        view: what a view is like.
+    """
+
+    tokens: int
+    views: int
+    samples: int
+    tokens_per_view: int
+    view: ViewFormat
+
+
+def full_pack(model: ModelTable, stage: Stage) -> PackSize:
+    """The largest pack that the stage can meet."""
+    view = model.encoder.view
+    tokens_per_view = model.token_sampler.tokens_per_view(view.patches)
+    tokens = stage.batch.max_tokens
+    samples = max(1, min(SAMPLES, tokens // (tokens_per_view + 2)))
+    views = min(stage.batch.max_views, (tokens - 2 * samples) // tokens_per_view)
+    return PackSize(tokens, max(views, 1), samples, tokens_per_view, view)
+
+
+def batch_on_meta(size: PackSize) -> PackedBatch:
+    """The pack as a batch on the meta device; every position but a sample's last is learned."""
+    T, N, view = size.tokens, size.views, size.view
+    whole, rest = divmod(T, size.samples)
+    lengths = tuple(whole + (number < rest) for number in range(size.samples))
+    L = T - size.samples
+    with torch.device("meta"):
+        return PackedBatch(
+            input_ids_T=torch.empty(T, dtype=torch.int64),
+            position_ids_T=torch.empty(T, dtype=torch.int64),
+            cu_seqlens=torch.empty(size.samples + 1, dtype=torch.int32),
+            lengths=lengths,
+            label_index_L=torch.empty(L, dtype=torch.int64),
+            targets_L=torch.empty(L, dtype=torch.int64),
+            label_weight_L=torch.empty(L, dtype=torch.float32),
+            pixels_NCHW=torch.empty(N, 3, view.size, view.size, dtype=torch.uint8),
+            patch_mask_NP=torch.empty(N, view.patches, dtype=torch.bool),
+            image_token_index_K=torch.empty(N * size.tokens_per_view, dtype=torch.int64),
+            label_segment_L=torch.empty(L, dtype=torch.int32),
+        )
+
+
+def tensors_of(batch: PackedBatch) -> Iterator[torch.Tensor]:
+    """The tensors of a pack."""
+    for field in attrs.fields(PackedBatch):
+        value = getattr(batch, field.name)
+        if isinstance(value, torch.Tensor):
+            yield value

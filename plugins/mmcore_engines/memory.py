@@ -1,0 +1,109 @@
+"""What the engines hold on every device, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from mmcore.interfaces import EngineMemory, MemoryItem
+
+FP32, BF16 = 4, 2
+"""Bytes of a number."""
+
+BUCKET = 500_000_000
+"""DeepSpeed's reduce_bucket_size where the recipe's overrides give none, in numbers."""
+LIVE = 1_000_000_000
+"""DeepSpeed's stage3_max_live_parameters: gathered weights beyond it are given back."""
+
+
+def torch_memory(*, trainable: int, frozen: int, moments: int) -> EngineMemory:
+    """Float32 weights, gradients and moments; nothing is shared out."""
+    weights = FP32 * (trainable + frozen)
+    return EngineMemory(
+        weights="fp32",
+        items=(
+            MemoryItem("weights", weights),
+            MemoryItem("gradients", FP32 * trainable),
+            MemoryItem("moments", FP32 * moments * trainable),
+        ),
+        start=weights,
+    )
+
+
+@attrs.frozen
+class ZeroMemory:
+    """DeepSpeed's share of one rank.
+
+    Attributes:
+        zero: the stage of ZeRO.
+        copies: whether the forward works on bfloat16 copies of float32 weights.
+        trainable, frozen, moments, ranks: see ``EngineSpec.memory``.
+        sharding: the table ``zero_optimization`` of the recipe's overrides.
+    """
+
+    zero: int
+    copies: bool
+    trainable: int
+    frozen: int
+    moments: int
+    ranks: int
+    sharding: Mapping[str, object]
+
+    def total(self) -> EngineMemory:
+        """All of it."""
+        everything = self.trainable + self.frozen
+        found = {
+            "weights": self._width * self._shared(everything, sharded=self.zero == 3),
+            "gathered weights": self._gathered(everything),
+            "gradients": FP32 * self._shared(self.trainable, sharded=self.zero >= 2),
+            "gradients of a pack": self._own_gradients(),
+            "master weights": self._master(),
+            "moments": FP32 * self.moments * self._shared(self.trainable, sharded=self.zero >= 1),
+            "reduction buffers": self._buffers(),
+        }
+        weights: Literal["fp32", "bf16"] = "bf16" if self.copies else "fp32"
+        items = tuple(MemoryItem(name, size) for name, size in found.items() if size)
+        # The whole module is moved to the device in float32 before DeepSpeed shares it out.
+        return EngineMemory(weights=weights, items=items, start=FP32 * everything)
+
+    @property
+    def _width(self) -> int:
+        return BF16 if self.copies else FP32
+
+    def _shared(self, numbers: int, *, sharded: bool) -> int:
+        return -(-numbers // self.ranks) if sharded else numbers
+
+    def _gathered(self, everything: int) -> int:
+        """ZeRO 3 gathers whole weights around their use, and keeps so many of them."""
+        if self.zero < 3 or self.ranks == 1:
+            return 0
+        return self._width * min(everything, self._number("stage3_max_live_parameters", LIVE))
+
+    def _own_gradients(self) -> int:
+        """Those in the weights' own format, which ZeRO 1 adds to the float32 sums after a pack."""
+        return BF16 * self.trainable if self.zero == 1 and self.copies else 0
+
+    def _master(self) -> int:
+        """Float32 weights beside the module's; ZeRO 3 updates the module's own if it can."""
+        if self.zero == 0 or (self.zero == 3 and not self.copies):
+            return 0
+        return FP32 * self._shared(self.trainable, sharded=True)
+
+    def _buffers(self) -> int:
+        """Gradients on their way to the ranks that own them."""
+        bucket = self._number("reduce_bucket_size", BUCKET)
+        match self.zero:
+            case 2:  # two to fill in turns, and what is sent, in float32
+                return bucket * (2 * self._width + (FP32 if self.copies else 0))
+            case 3:
+                return bucket * FP32
+            case 1 if not self.copies:
+                return bucket * FP32
+            case _:  # made in the update, when the activations are gone
+                return 0
+
+    def _number(self, key: str, default: int) -> int:
+        value = self.sharding.get(key, default)
+        return int(value) if isinstance(value, int | float) else default

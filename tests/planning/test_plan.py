@@ -1,0 +1,57 @@
+"""Parameter counts of the published models, and work against a count by hand."""
+
+import pytest
+
+from mmcore import load_recipe
+from mmcore.planning.gpus import gpu_named
+from mmcore.planning.planner import plan
+
+RECIPE = """
+name = "big"
+[model.encoder]
+use = "siglip"
+[model.token_sampler]
+use = "perceiver"
+[model.llm]
+use = "phi3"
+variant = "{variant}"
+weights = "/nowhere"
+recompute = true
+[engine]
+use = "deepspeed"
+zero = 3
+[[stages]]
+name = "only"
+train = ["token_sampler", "llm"]
+tokens = 1e9
+tiler = {{ use = "single" }}
+objectives = [{{ use = "autoregressive" }}]
+batch = {{ max_tokens = 4096, max_views = 16, packs_per_step = 64 }}
+optimizer = {{ use = "adamw", lr = 1e-4 }}
+[[stages.data]]
+use = "llava-json"
+path = "nowhere/*.json"
+"""
+
+
+@pytest.mark.parametrize(
+    ("variant", "sizes"),
+    [
+        ("mini-4k-instruct", [428_225_600, 109_901_568, 3_821_079_552]),
+        ("medium-4k-instruct", [428_225_600, 112_262_912, 13_960_238_080]),
+    ],
+)
+def test_parameters_are_the_published_ones(tmp_path, variant, sizes):
+    (tmp_path / "big.toml").write_text(RECIPE.format(variant=variant))
+    found = plan(load_recipe(tmp_path / "big.toml"), gpus=64, gpu="h100-80g")
+    [stage] = found.stages
+    assert [part.parameters for part in stage.parts] == sizes
+    assert [part.trainable for part in stage.parts] == [0, *sizes[1:]]
+    assert stage.steps == 3815  # 1e9 / (64 * 4096), rounded up
+    least = 2 * (sizes[2] - 2 * 32064 * 3072) * 4096 * 64  # two operations a weight and token
+    assert least < stage.flops.forward < 1.5 * least
+
+
+def test_an_unknown_gpu_is_told_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'h100-80g'"):
+        gpu_named("h100-80gb")
