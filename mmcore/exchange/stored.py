@@ -58,7 +58,10 @@ def open_stored(folder: Path) -> Iterator[Stored]:
             yield stored
         return
     if not (folder / RECIPE).is_file():
-        raise ValueError(X)
+        raise ValueError(
+            f"{str(folder)!r} is no run folder and no model folder: it has neither {RECIPE} nor "
+            f"{DESCRIPTION}"
+        )
     newest = latest(folder / CHECKPOINTS)
     if newest is None:
         raise ValueError(f"{str(folder)!r} has no checkpoint yet: train it with `mmcore run`")
