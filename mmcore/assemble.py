@@ -42,10 +42,10 @@ def build_model(
         WeightsError: weights are missing or do not fit.
         ValueError: the attention kernel cannot run on this device.
     """
-    model = empty_model(recipe, device)
+    model = empty_model(recipe.model, recipe.seed, device)
     reports: dict[str, LoadReport | None] = {
         "encoder": recipe.model.encoder.load(model.encoder),
-        "token_sampler": None,
+        "token_sampler": recipe.model.token_sampler.load(model.token_sampler),
         "llm": recipe.model.llm.load(model.llm),
     }
     return model, reports
@@ -59,29 +59,28 @@ def model_of_checkpoint(
     Raises:
         CheckpointError: the checkpoint is damaged, or of another model.
     """
-    model = empty_model(recipe, device)
+    model = empty_model(recipe.model, recipe.seed, device)
     load_weights(checkpoint, model)
     return model
 
 
-def empty_model(recipe: Recipe, device: torch.device) -> VisionLanguageModel:
-    """The model with random weights; on the meta device, its shapes alone.
+def empty_model(table: ModelTable, seed: int, device: torch.device) -> VisionLanguageModel:
+    """The model with initial values; on the meta device, its names and shapes alone.
 
     Raises:
         ValueError: the attention kernel cannot run on this device.
     """
-    table = recipe.model
     attention = choose_attention(table.attention, str(device))
     with device:
-        torch.manual_seed(seed_of(recipe.seed, "encoder"))
+        torch.manual_seed(seed_of(seed, "encoder"))
         encoder = table.encoder.build(attention=attention)
-        torch.manual_seed(seed_of(recipe.seed, "token_sampler"))
+        torch.manual_seed(seed_of(seed, "token_sampler"))
         token_sampler = table.token_sampler.build(
             dim_in=table.encoder.feature_width,
             dim_out=table.llm.embedding_width,
             attention=attention,
         )
-        torch.manual_seed(seed_of(recipe.seed, "llm"))
+        torch.manual_seed(seed_of(seed, "llm"))
         llm = table.llm.build(attention=attention)
     return VisionLanguageModel(encoder, token_sampler, llm)
 

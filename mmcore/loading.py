@@ -1,4 +1,4 @@
-"""A trained run, loaded to be asked."""
+"""A trained or imported model, loaded to be asked."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Literal, TypedDict
 import torch
 
 from mmcore import assemble
+from mmcore.data.prepare import Preparer
 from mmcore.evaluation.answering import Answerer
+from mmcore.exchange import ModelFile, fill_stored, open_stored
 from mmcore.interfaces import ImagePart, ImageRef, Part, Role, SampleKey, TextPart
-from mmcore.recipe import Recipe, load_recipe
-from mmcore.run_folder import CHECKPOINTS, RECIPE
-from mmcore.training.checkpoint import latest
 from mmcore.training.ranks import this_device
 
 
@@ -29,8 +28,8 @@ class Message(TypedDict):
 class TrainedModel:
     """A model with its tokenizer, chat format and tiler: messages in, text out."""
 
-    def __init__(self, recipe: Recipe, answerer: Answerer) -> None:
-        self.recipe = recipe
+    def __init__(self, file: ModelFile, answerer: Answerer) -> None:
+        self.file = file
         self._answerer = answerer
 
     def generate(
@@ -70,22 +69,27 @@ class TrainedModel:
 
 
 def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
-    """The model of a run folder, as its newest checkpoint has it.
+    """The model of a run folder, as its newest checkpoint has it, or of a model folder.
 
     Raises:
-        ValueError: the folder is no run, or has no checkpoint yet.
+        ValueError: the folder is neither, or has no checkpoint yet.
     """
-    folder = Path(folder)
-    if not (folder / RECIPE).exists():
-        raise ValueError(f"{str(folder)!r} is no run folder: it has no {RECIPE}")
-    newest = latest(folder / CHECKPOINTS)
-    if newest is None:
-        raise ValueError(f"{str(folder)!r} has no checkpoint yet: train it with `mmcore run`")
-    recipe = load_recipe(folder / RECIPE)
     where = _device(device)
-    model = assemble.model_of_checkpoint(recipe, newest, where)
-    prepared = assemble.preparer(recipe.model, recipe.stages[-1], recipe.model.llm.text())
-    return TrainedModel(recipe, Answerer(model, prepared, where, recipe.engine.precision))
+    with open_stored(Path(folder)) as stored:
+        file = stored.file
+        model = assemble.empty_model(file.model, 0, where)
+        fill_stored(model, stored)
+    view = file.model.encoder.view
+    prepared = Preparer(
+        text=file.model.llm.text(),
+        tiler=file.tiler,
+        view=view,
+        tokens_per_view=file.model.token_sampler.tokens_per_view(view.patches),
+        max_tokens=file.max_tokens,
+        max_views=file.max_views,
+        fit=file.fit,
+    )
+    return TrainedModel(file, Answerer(model, prepared, where, file.precision))
 
 
 def _device(name: str) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 
 import click
 
@@ -18,9 +19,12 @@ VERBS = {
     "list": "List the components that the installed plugins provide.",
     "show": "Show the keys of a component, or a recipe with every default filled in.",
     "plugins": "List the plugins, also those that could not be loaded, and why.",
+    "import": "Make a model folder of a foreign checkpoint, and a receipt of what became of it.",
+    "export": "Write the model of a run or a model folder, as others or as mmcore reads it.",
     "bench": "Measure the light verbs and, given a RECIPE, what it reaches on this machine.",
 }
-"""Verb to the first line of its help. The verb `x` is the object `command` of mmcore.cli.x."""
+"""Verb to the first line of its help. The verb `x` is the object `command` of mmcore.cli.x; where x
+is a word of Python, of mmcore.cli.x_."""
 
 
 class Verbs(click.Group):
@@ -34,7 +38,8 @@ class Verbs(click.Group):
             close = nearest(cmd_name, VERBS)
             hint = f" Did you mean {close!r}?" if close else ""
             ctx.fail(f"No such verb {cmd_name!r}.{hint}")
-        command = importlib.import_module(f"mmcore.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = importlib.import_module(f"mmcore.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 

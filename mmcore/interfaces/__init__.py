@@ -9,7 +9,7 @@ features_NPD of the views, the *token sampler* makes tokens_NQE of the features,
 over the placeholders' embeddings x_TE, the *LLM* makes hidden states h_TE, and the *objectives*
 ask its head about the L labelled positions and answer with summed losses. An *engine* turns them
 into gradients and steps; an *optimizer* says how; *trackers* listen; *tasks* ask the model
-questions before, between and after the stages.
+questions before, between and after the stages. A *format* reads and writes foreign checkpoints.
 
 Letters of the shapes, everywhere: T packed tokens, N views, P patches of a view, D encoder width,
 Q tokens of a view, E LLM width, V vocabulary, K image tokens of a pack, L labelled positions,
@@ -25,6 +25,14 @@ from mmcore.interfaces.engine import (
     MemoryItem,
     ParameterGroup,
     ParameterState,
+)
+from mmcore.interfaces.format import (
+    Correspondence,
+    ForeignCheckpoint,
+    ForeignLayout,
+    FormatSpec,
+    OutgoingModel,
+    Tables,
 )
 from mmcore.interfaces.llm import LLM, Head, LLMSpec
 from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
@@ -50,7 +58,7 @@ from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSp
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
 from mmcore.interfaces.tracker import RunInfo, StageInfo, StepReport, Tracker, TrackerSpec
-from mmcore.interfaces.weights import LoadReport, WeightsError
+from mmcore.interfaces.weights import LoadReport, Renaming, Tensors, WeightsError, same_names
 from mmcore.interfaces.world import World
 
 __all__ = [
@@ -58,12 +66,16 @@ __all__ = [
     "LLM",
     "PARTS",
     "Attention",
+    "Correspondence",
     "Encoder",
     "EncoderSpec",
     "Engine",
     "EngineMemory",
     "EngineSpec",
     "Evaluation",
+    "ForeignCheckpoint",
+    "ForeignLayout",
+    "FormatSpec",
     "Forward",
     "Head",
     "ImagePart",
@@ -76,6 +88,7 @@ __all__ = [
     "Objective",
     "ObjectiveSpec",
     "OptimizerSpec",
+    "OutgoingModel",
     "PackedBatch",
     "PackedLayout",
     "ParameterGroup",
@@ -83,6 +96,7 @@ __all__ = [
     "Part",
     "Question",
     "Rejection",
+    "Renaming",
     "Role",
     "Row",
     "RunInfo",
@@ -95,8 +109,10 @@ __all__ = [
     "StageInfo",
     "StepReport",
     "SyntheticContent",
+    "Tables",
     "Task",
     "TaskSpec",
+    "Tensors",
     "TextFormat",
     "TextPart",
     "TextRun",
@@ -110,4 +126,5 @@ __all__ = [
     "ViewFormat",
     "WeightsError",
     "World",
+    "same_names",
 ]

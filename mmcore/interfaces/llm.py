@@ -6,14 +6,15 @@ Letters: T packed tokens, E LLM width, V vocabulary, L labelled positions, B pro
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import attrs
 
 from mmcore.interfaces.attention import Attention, PackedLayout
 from mmcore.interfaces.text import TextFormat
-from mmcore.interfaces.weights import LoadReport
+from mmcore.interfaces.weights import LoadReport, Renaming, same_names
 from mmcore_registry import Spec
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ class LLMSpec(Spec):
             WeightsError: the tokenizer's files are missing.
         """
 
+    def tokenizer_files(self) -> Mapping[str, Path]:
+        """The files that ``text`` is made of, by the names under which it looks for them beside
+        its weights.
+
+        Raises:
+            WeightsError: they are missing.
+        """
+        return {}
+
     @abstractmethod
     def build(self, *, attention: Attention) -> nn.Module:
         """A new ``LLM`` module with initial values, on the default device."""
@@ -89,9 +99,16 @@ class LLMSpec(Spec):
     def load(self, module: nn.Module) -> LoadReport | None:
         """Fill the module from ``weights``; None where the recipe says "random".
 
+        A folder with the module's own parameter names must do, whatever else it reads.
+
         Raises:
             WeightsError: the weights are missing or do not fit; the message names the tensors.
         """
+
+    def published(self, names: Sequence[str]) -> Sequence[Renaming]:
+        """How the module's parameters correspond to tensors as the LLM's publishers name them;
+        every one of ``names`` (all parameters of the module) occurs once."""
+        return same_names(names)
 
     @abstractmethod
     def tiny(self) -> Self:

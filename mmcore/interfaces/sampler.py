@@ -6,11 +6,13 @@ Letters: N views, P patches of a view, D encoder width, Q tokens of a view, E LL
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import attrs
 
 from mmcore.interfaces.attention import Attention
+from mmcore.interfaces.weights import LoadReport, Renaming, same_names
 from mmcore_registry import Spec
 
 if TYPE_CHECKING:
@@ -43,6 +45,21 @@ class TokenSamplerSpec(Spec):
     @abstractmethod
     def build(self, *, dim_in: int, dim_out: int, attention: Attention) -> nn.Module:
         """A new ``TokenSampler`` from width ``dim_in`` (D) to ``dim_out`` (E), initialised."""
+
+    @abstractmethod
+    def load(self, module: nn.Module) -> LoadReport | None:
+        """Fill the module from ``weights``; None where the recipe says "random".
+
+        A folder with the module's own parameter names must do, whatever else it reads.
+
+        Raises:
+            WeightsError: the weights are missing or do not fit; the message names the tensors.
+        """
+
+    def published(self, names: Sequence[str]) -> Sequence[Renaming]:
+        """How the module's parameters correspond to tensors as the sampler's publishers name them;
+        every one of ``names`` (all parameters of the module) occurs once."""
+        return same_names(names)
 
     @abstractmethod
     def tiny(self) -> Self:

@@ -1,8 +1,16 @@
-"""What loading foreign weights reports, and how it fails."""
+"""Weights that come from elsewhere: how names correspond, what loading reports, how it fails."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
 import attrs
+
+if TYPE_CHECKING:
+    import torch
+
+    Conversion: TypeAlias = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 
 
 class WeightsError(ValueError):
@@ -24,3 +32,57 @@ class LoadReport:
     loaded: tuple[str, ...]
     new: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+
+
+class Tensors(Protocol):
+    """Opened weight files: names, and one tensor at a time.
+
+    Attributes:
+        origin: what was opened, as its user calls it.
+    """
+
+    @property
+    def origin(self) -> str: ...
+
+    def names(self) -> frozenset[str]: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def dtype(self, name: str) -> torch.dtype: ...
+
+    def read(self, name: str) -> torch.Tensor: ...
+
+
+def _unchanged(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return tensors
+
+
+@attrs.frozen
+class Renaming:
+    """A few tensors of ours and the tensors of theirs that hold the same numbers, both ways.
+
+    The conversions move numbers about and compute none, so that going there and back changes
+    nothing. They also work on tensors without numbers (torch's meta device).
+
+    Attributes:
+        ours, theirs: names, in the order of the tensors that the conversions take and give.
+        to_ours, to_theirs: the conversions.
+        aside: the last ``aside`` names of ``ours`` are no parameters: what a module has no place
+            for, kept so that nothing is lost. ``to_theirs`` also works without them.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    to_ours: Conversion = _unchanged
+    to_theirs: Conversion = _unchanged
+    aside: int = 0
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """``ours`` without what is kept aside."""
+        return self.ours[: len(self.ours) - self.aside]
+
+
+def same_names(names: Sequence[str]) -> tuple[Renaming, ...]:
+    """The correspondence of a component that calls its tensors as their publishers do."""
+    return tuple(Renaming((name,), (name,)) for name in names)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mmcore.interfaces import LoadReport, WeightsError
+from mmcore.interfaces import LoadReport, Tensors, WeightsError
+from mmcore.kit.names import mismatch
 
 if TYPE_CHECKING:
     import torch
@@ -22,17 +23,6 @@ RANDOM = "random"
 
 HUB = "hf://"
 INDEX = "model.safetensors.index.json"
-
-
-class Tensors(Protocol):
-    """Opened weight files: names, and one tensor at a time."""
-
-    @property
-    def origin(self) -> str: ...
-
-    def names(self) -> frozenset[str]: ...
-
-    def read(self, name: str) -> torch.Tensor: ...
 
 
 @attrs.frozen
@@ -90,18 +80,32 @@ def open_tensors(weights: str) -> Iterator[Tensors]:
     Raises:
         WeightsError: there are none, or the index names a shard that is missing.
     """
+    with open_files(_files(locate(weights), weights), weights) as tensors:
+        yield tensors
+
+
+@contextmanager
+def open_files(paths: Iterable[Path], origin: str) -> Iterator[Tensors]:
+    """Safetensors files, open for reading as one.
+
+    Args:
+        paths: the files.
+        origin: what they are, for messages.
+
+    Raises:
+        WeightsError: one cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
-    folder = locate(weights)
     with ExitStack() as stack:
         owner: dict[str, safe_open] = {}
-        for path in _files(folder, weights):
+        for path in paths:
             try:
                 file = stack.enter_context(safe_open(path, framework="pt"))
-            except SafetensorError as error:
+            except (SafetensorError, OSError) as error:
                 raise WeightsError(f"weights: {str(path)!r} cannot be read: {error}") from None
             owner |= dict.fromkeys(file.keys(), file)
-        yield _Files(weights, owner)
+        yield _Files(origin, owner)
 
 
 def fill(
@@ -122,32 +126,69 @@ def fill(
         unused: names in the files that have no place in the module, by intention.
 
     Raises:
-        WeightsError: a tensor is missing, has another shape, or is not accounted for.
+        WeightsError: tensors are missing, have other shapes, or are not accounted for; names all.
     """
     import torch
 
     parameters = dict(module.named_parameters())
     assert parameters.keys() == sources.keys(), parameters.keys() ^ sources.keys()
-    wanted = {name for source in sources.values() for name in source.names}
+    known = {name for source in sources.values() for name in source.names}
     found, unused = tensors.names(), frozenset(unused)
-    missing, unexplained = sorted(wanted - found), sorted(found - wanted - unused)
-    if missing or unexplained:
-        raise WeightsError(
-            f"weights: {tensors.origin} does not fit {type(module).__name__}: "
-            f"missing {_some(missing)}; without a place here {_some(unexplained)}"
-        )
+    # A tensor that is there has the right shape here: what shape it gives is checked below.
+    wanted = {name: tensors.shape(name) if name in found else () for name in sorted(known)}
+    fault = mismatch(
+        tensors.origin,
+        type(module).__name__,
+        wanted,
+        {name: tensors.shape(name) for name in found},
+        unused,
+    )
+    fault = fault or _misfits(module, tensors, sources)
+    if fault:
+        raise fault
     with torch.no_grad():
         for name, parameter in parameters.items():
             tensor = sources[name].join([tensors.read(one) for one in sources[name].names])
-            if tensor.shape != parameter.shape:
-                raise WeightsError(
-                    f"weights: {tensors.origin} has {' + '.join(sources[name].names)} with shape "
-                    f"{list(tensor.shape)}, {name} wants {list(parameter.shape)}"
-                )
             parameter.copy_(tensor)
     return LoadReport(
         origin=tensors.origin, loaded=tuple(parameters), unused=tuple(sorted(unused & found))
     )
+
+
+def fill_by_name(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] = ()) -> LoadReport:
+    """``fill`` from files that have the module's own names.
+
+    Raises:
+        WeightsError: as ``fill``.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    return fill(module, tensors, {name: Source((name,)) for name in names}, unused=unused)
+
+
+def _misfits(
+    module: nn.Module, tensors: Tensors, sources: Mapping[str, Source]
+) -> WeightsError | None:
+    """The parameters whose sources give another shape, found without reading a tensor."""
+    import torch
+
+    lines = []
+    for name, parameter in module.named_parameters():
+        shapes = [tensors.shape(one) for one in sources[name].names]
+        described = " + ".join(
+            f"{one} with shape {list(shape)}"
+            for one, shape in zip(sources[name].names, shapes, strict=True)
+        )
+        try:
+            joined = sources[name].join([torch.empty(one, device="meta") for one in shapes])
+        except (RuntimeError, IndexError) as error:  # shapes that cannot be joined at all
+            lines.append(f"  {described} for {name}, wanted {list(parameter.shape)}: {error}")
+            continue
+        if joined.shape != parameter.shape:
+            lines.append(f"  {described}, {name} wants {list(parameter.shape)}")
+    if not lines:
+        return None
+    title = f"weights: {tensors.origin} does not fit {type(module).__name__}"
+    return WeightsError("\n".join([title, *lines]))
 
 
 class _Files:
@@ -159,6 +200,22 @@ class _Files:
 
     def names(self) -> frozenset[str]:
         return frozenset(self._owner)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._slice(name).get_shape())
+
+    def dtype(self, name: str) -> torch.dtype:
+        import torch
+
+        names = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+        kind = self._slice(name).get_dtype()
+        if kind not in names:
+            raise WeightsError(f"weights: {self.origin} has {name} as {kind}, wanted floats")
+        dtype: torch.dtype = getattr(torch, names[kind])
+        return dtype
+
+    def _slice(self, name: str) -> Any:
+        return self._owner[name].get_slice(name)  # type: ignore[no-untyped-call]  # safetensors
 
     def read(self, name: str) -> torch.Tensor:
         file = self._owner[name]
@@ -177,12 +234,5 @@ def _files(folder: Path, weights: str) -> list[Path]:
         raise WeightsError(f"weights: {weights} has no *.safetensors file")
     absent = [path.name for path in files if not path.is_file()]
     if absent:
-        raise WeightsError(f"weights: {weights} lacks {_some(absent)}, which its index names")
+        raise WeightsError(f"weights: {weights} lacks {', '.join(absent)}, which its index names")
     return files
-
-
-def _some(names: list[str]) -> str:
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

@@ -21,7 +21,7 @@ class Costs:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._model = empty_model(recipe, torch.device("meta"))
+        self._model = empty_model(recipe.model, recipe.seed, torch.device("meta"))
         self._measured: dict[object, Work] = {}
 
     def parts(self, stage: Stage) -> tuple[PartPlan, ...]:

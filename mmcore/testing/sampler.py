@@ -28,6 +28,7 @@ def check_token_sampler(spec: TokenSamplerSpec) -> None:
     )
     torch.manual_seed(0)
     sampler = tiny.build(dim_in=D, dim_out=E, attention="sdpa")
+    assert tiny.load(sampler) is None, "the tiny form must have random weights"
     features_NPD = torch.randn(N, P, D, requires_grad=True)
     mask_NP = torch.ones(N, P, dtype=torch.bool)
     mask_NP[1, P // 2 :] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -158,6 +158,9 @@ class Phi3Spec(LLMSpec):
         return PhiTextFormat.from_file(
             self._tokenizer_file(), rows=self.vocabulary, system_prompt=self.system_prompt
         )
+
+    def tokenizer_files(self) -> Mapping[str, Path]:
+        return {TOKENIZER_FILE: self._tokenizer_file()}
 
     def build(self, *, attention: Attention) -> nn.Module:
         from transformers import Phi3Config

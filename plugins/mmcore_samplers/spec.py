@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Attention, TokenSamplerSpec
-from mmcore_registry import doc
+from mmcore.interfaces import Attention, LoadReport, TokenSamplerSpec, WeightsError
+from mmcore.kit.weights import RANDOM, locate
+from mmcore_registry import Problem, doc
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +23,10 @@ class PerceiverSpec(TokenSamplerSpec):
 
     name: ClassVar[str] = "perceiver"
 
+    weights: str = attrs.field(
+        default=RANDOM,
+        metadata=doc("a folder of an imported checkpoint or with xGen-MM's names, or random"),
+    )
     queries: int = attrs.field(
         default=128, validator=ge(1), metadata=doc("Q: tokens of a view", unit="tokens")
     )
@@ -37,6 +43,9 @@ class PerceiverSpec(TokenSamplerSpec):
     latent_std: float = attrs.field(
         default=1.0, validator=gt(0), metadata=doc("standard deviation of the initial queries")
     )
+
+    def problems(self) -> Iterator[Problem]:
+        yield from _missing(self.weights)
 
     def tokens_per_view(self, patches: int) -> int:
         return self.queries
@@ -56,11 +65,20 @@ class PerceiverSpec(TokenSamplerSpec):
             attention=attention,
         )
 
+    def load(self, module: nn.Module) -> LoadReport | None:
+        if self.weights == RANDOM:
+            return None
+        from mmcore_samplers.weights import load_perceiver
+
+        return load_perceiver(module, self.weights)
+
     def tiny(self) -> Self:
-        return attrs.evolve(self, queries=8, depth=2, heads=2, head_dim=16, ff_mult=2)
+        return attrs.evolve(
+            self, weights=RANDOM, queries=8, depth=2, heads=2, head_dim=16, ff_mult=2
+        )
 
     def thin(self) -> Self:
-        return attrs.evolve(self, depth=1)
+        return attrs.evolve(self, weights=RANDOM, depth=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +86,14 @@ class MLPSpec(TokenSamplerSpec):
     """Two linear layers on every patch: as many tokens as patches (LLaVA 1.5)."""
 
     name: ClassVar[str] = "mlp"
+
+    weights: str = attrs.field(
+        default=RANDOM,
+        metadata=doc("a folder, with our names or LLaVA's, or random"),
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        yield from _missing(self.weights)
 
     def tokens_per_view(self, patches: int) -> int:
         return patches
@@ -77,8 +103,23 @@ class MLPSpec(TokenSamplerSpec):
 
         return MLP(dim_in, dim_out)
 
+    def load(self, module: nn.Module) -> LoadReport | None:
+        if self.weights == RANDOM:
+            return None
+        from mmcore_samplers.weights import load_mlp
+
+        return load_mlp(module, self.weights)
+
     def tiny(self) -> Self:
-        return self
+        return attrs.evolve(self, weights=RANDOM)
 
     def thin(self) -> Self:
-        return self
+        return attrs.evolve(self, weights=RANDOM)
+
+
+def _missing(weights: str) -> Iterator[Problem]:
+    if weights != RANDOM:
+        try:
+            locate(weights)
+        except WeightsError as error:
+            yield Problem("weights", str(error), machine=True)

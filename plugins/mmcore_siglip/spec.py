@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import attrs
 
-from mmcore.interfaces import Attention, EncoderSpec, LoadReport, ViewFormat, WeightsError
-from mmcore.kit.weights import RANDOM, locate
+from mmcore.interfaces import Attention, EncoderSpec, LoadReport, Renaming, ViewFormat, WeightsError
+from mmcore.kit.weights import HUB, RANDOM, locate
 from mmcore_registry import Problem, doc, from_variant, one_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class SiglipSpec(EncoderSpec):
             yield Problem(
                 "positions", f"is 'sincos', which wants a width divisible by 4, not {self.width}"
             )
-        if self.positions == "sincos" and self.weights != RANDOM:
+        if self.positions == "sincos" and self.weights.startswith(HUB):
             yield Problem("positions", f"is 'sincos', but {self.weights} has a learned table")
         if self.weights != RANDOM:
             try:
@@ -136,6 +136,11 @@ class SiglipSpec(EncoderSpec):
         from mmcore_siglip.weights import load_siglip
 
         return load_siglip(module, self.weights)
+
+    def published(self, names: Sequence[str]) -> Sequence[Renaming]:
+        from mmcore_siglip.weights import published
+
+        return published(names)
 
     def tiny(self) -> Self:
         return attrs.evolve(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from mmcore.interfaces import LoadReport, WeightsError
-from mmcore.kit.weights import Source, Tensors, fill, open_tensors
+from mmcore.interfaces import LoadReport, Renaming, Tensors, WeightsError
+from mmcore.kit.weights import Source, fill, open_tensors
 
 # Our names below `trunk.` are timm's; on the right, those of transformers below `vision_model.`.
 HF_NAMES = {
@@ -26,7 +27,7 @@ HF_BLOCK_NAMES = {
     "mlp.fc2": "mlp.fc2",
 }
 TEXT_SIDE = ("text_model.", "text.", "logit_scale", "logit_bias")
-PREFIXES = ("vision_model.", "visual.trunk.", "")
+PREFIXES = ("vision_model.", "visual.trunk.", "trunk.", "")
 
 
 def load_siglip(module: nn.Module, weights: str) -> LoadReport:
@@ -65,6 +66,46 @@ def hf_source(name: str) -> Source:
         if stem == mine or stem.startswith(f"{mine}."):
             return Source((f"{theirs}{stem.removeprefix(mine)}.{kind}",))
     raise AssertionError(f"no name for {name}")
+
+
+def published(names: Sequence[str]) -> list[Renaming]:
+    """How a ``Siglip``'s parameters correspond to transformers' below ``vision_model.``."""
+    renamings = []
+    for name in names:
+        bare = name.removeprefix("trunk.")
+        stem, _, kind = bare.rpartition(".")
+        theirs = hf_source(bare).names
+        if bare == "pos_embed":
+            renamings.append(Renaming((name,), theirs, _add_axis, _drop_axis))
+        elif stem.endswith(".attn.qkv"):
+            renamings.append(Renaming((name,), theirs, _stacked, _thirds))
+        elif stem == "attn_pool.q":
+            pair = (name, f"trunk.attn_pool.kv.{kind}")
+            renamings.append(Renaming(pair, theirs, _first_and_rest, _stacked))
+        elif stem != "attn_pool.kv":
+            renamings.append(Renaming((name,), theirs))
+    return renamings
+
+
+def _add_axis(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensors[0][None]]
+
+
+def _drop_axis(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensors[0][0]]
+
+
+def _stacked(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [torch.cat(tensors)]
+
+
+def _thirds(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    return list(tensors[0].chunk(3))
+
+
+def _first_and_rest(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    first = tensors[0].shape[0] // 3
+    return [tensors[0][:first], tensors[0][first:]]
 
 
 def _pool_source(stem: str, kind: str) -> Source:

@@ -112,7 +112,7 @@ def test_fixed_positions_are_no_parameter_and_tell_patches_apart():
 
 
 def test_faults_of_a_recipe_are_seen_before_building(tmp_path):
-    spec = SiglipSpec(width=90, positions="sincos", weights=str(tmp_path / "nowhere"))
+    spec = SiglipSpec(width=90, positions="sincos", weights="hf://nobody/nowhere")
     keys = [problem.key for problem in spec.problems()]
     assert keys == ["heads", "positions", "positions", "weights"]
     assert list(SiglipSpec().problems()) == []

@@ -1,0 +1,165 @@
+"""A model on disk, whether a run's newest checkpoint or a model folder: tensors one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+import torch
+from safetensors import safe_open
+
+from mmcore.exchange.model_folder import (
+    ASIDE,
+    DESCRIPTION,
+    ModelFile,
+    Origin,
+    read_model_file,
+    read_origin,
+)
+from mmcore.interfaces import PARTS, Tensors
+from mmcore.kit.weights import fill_by_name, open_tensors
+from mmcore.model.vlm import VisionLanguageModel
+from mmcore.recipe import load_recipe
+from mmcore.run_folder import CHECKPOINTS, RECIPE
+from mmcore.training.checkpoint import Checkpoint, latest, load
+from mmcore.training.checkpoint_format import weight_key
+
+
+@attrs.frozen(eq=False)
+class Stored:
+    """A model that lies in a folder, open for reading.
+
+    Attributes:
+        file: what it is.
+        tensors: under their names within the whole model; what was kept aside is among them.
+        aside: names of what was kept aside.
+        origin: the foreign checkpoint that it was imported from, or None.
+        tokenizer: content of the LLM's tokenizer files.
+    """
+
+    file: ModelFile
+    tensors: Tensors
+    aside: frozenset[str]
+    origin: Origin | None
+    tokenizer: Mapping[str, bytes]
+
+
+@contextmanager
+def open_stored(folder: Path) -> Iterator[Stored]:
+    """The model of a run folder or a model folder.
+
+    Raises:
+        ValueError: it is neither, or is damaged.
+    """
+    if (folder / DESCRIPTION).is_file():
+        with _open_model_folder(folder) as stored:
+            yield stored
+        return
+    if not (folder / RECIPE).is_file():
+        raise ValueError(
+            f"{str(folder)!r} is no run folder and no model folder: it has neither {RECIPE} nor "
+            f"{DESCRIPTION}"
+        )
+    newest = latest(folder / CHECKPOINTS)
+    if newest is None:
+        raise ValueError(f"{str(folder)!r} has no checkpoint yet: train it with `mmcore run`")
+    recipe = load_recipe(folder / RECIPE)
+    stage = recipe.stages[-1]
+    file = ModelFile(
+        name=recipe.name,
+        model=recipe.model,
+        tiler=stage.tiler,
+        max_tokens=stage.batch.max_tokens,
+        max_views=stage.batch.max_views,
+        fit=stage.fit,
+        precision=recipe.engine.precision,
+    )
+    with ExitStack() as stack:
+        tensors = _CheckpointTensors(load(newest), stack)
+        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file))
+
+
+def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:
+    """Fill a model's parameters, in their own dtype and on their own device.
+
+    Raises:
+        WeightsError: names or shapes differ; names them all.
+    """
+    fill_by_name(model, stored.tensors, unused=stored.aside)
+
+
+def tokenizer_of(file: ModelFile) -> dict[str, bytes]:
+    """Content of the files that the LLM's text format is made of."""
+    return {name: path.read_bytes() for name, path in file.model.llm.tokenizer_files().items()}
+
+
+@contextmanager
+def _open_model_folder(folder: Path) -> Iterator[Stored]:
+    file = read_model_file(folder)
+    with ExitStack() as stack:
+        parts = {
+            part: stack.enter_context(open_tensors(str(folder / part)))
+            for part in (*PARTS, ASIDE)
+            if part != ASIDE or (folder / ASIDE).is_dir()
+        }
+        aside = parts.pop(ASIDE, None)
+        owner = {
+            f"{part}.{name}": (tensors, name)
+            for part, tensors in parts.items()
+            for name in tensors.names()
+        }
+        kept = {} if aside is None else {name: (aside, name) for name in aside.names()}
+        tensors = _Joined(str(folder), {**owner, **kept})
+        yield Stored(file, tensors, frozenset(kept), read_origin(folder), tokenizer_of(file))
+
+
+@attrs.frozen(eq=False)
+class _Joined:
+    """Tensors of several openings under names of their own."""
+
+    origin: str
+    owner: Mapping[str, tuple[Tensors, str]]
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self.owner)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        tensors, own = self.owner[name]
+        return tensors.shape(own)
+
+    def dtype(self, name: str) -> torch.dtype:
+        tensors, own = self.owner[name]
+        return tensors.dtype(own)
+
+    def read(self, name: str) -> torch.Tensor:
+        tensors, own = self.owner[name]
+        return tensors.read(own)
+
+
+class _CheckpointTensors:
+    """The weights of a training checkpoint; the moments beside them are left where they are."""
+
+    def __init__(self, checkpoint: Checkpoint, stack: ExitStack) -> None:
+        self.origin = str(checkpoint.path)
+        self._facts = checkpoint.manifest.tensors
+        self._files = {
+            file: stack.enter_context(safe_open(checkpoint.path / file, framework="pt"))
+            for file in {facts.file for facts in self._facts.values()}
+        }
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self._facts)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._facts[name].shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self._facts[name].dtype)
+        return dtype
+
+    def read(self, name: str) -> torch.Tensor:
+        file = self._files[self._facts[name].file]
+        tensor: torch.Tensor = file.get_tensor(weight_key(name))
+        return tensor

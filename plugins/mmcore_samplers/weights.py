@@ -1,0 +1,58 @@
+"""Weights of the samplers, under our names or under those of the checkpoints they come from."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from mmcore.interfaces import LoadReport, Tensors
+from mmcore.kit.weights import Source, fill, open_tensors
+
+XGEN_MM = ("vlm.vision_tokenizer.", "vision_tokenizer.")
+"""Where the released checkpoints and the official training code keep the perceiver; below, the
+names are ours."""
+
+LLAVA = ("model.mm_projector.", "mm_projector.")
+"""Where LLaVA 1.5 keeps its ``mlp2x_gelu``; below, a name is the place among the layers."""
+
+
+def load_perceiver(module: nn.Module, weights: str) -> LoadReport:
+    """Fill a ``Perceiver`` from a folder of its own, or from a whole xGen-MM checkpoint.
+
+    Raises:
+        WeightsError: files or tensors are missing, have other shapes, or have no place here.
+    """
+    return _load(module, weights, XGEN_MM, ours="")
+
+
+def load_mlp(module: nn.Module, weights: str) -> LoadReport:
+    """Fill an ``MLP`` from a folder of its own, or from a LLaVA checkpoint.
+
+    Raises:
+        WeightsError: files or tensors are missing, have other shapes, or have no place here.
+    """
+    return _load(module, weights, LLAVA, ours="layers.")
+
+
+def _load(module: nn.Module, weights: str, prefixes: tuple[str, ...], *, ours: str) -> LoadReport:
+    with open_tensors(weights) as tensors:
+        prefix = _prefix(tensors, prefixes)
+        removed = "" if prefix is None else ours
+        sources = {
+            name: Source(((prefix or "") + name.removeprefix(removed),))
+            for name, _ in module.named_parameters()
+        }
+        others = () if prefix is None else _outside(tensors, prefix)
+        return fill(module, tensors, sources, unused=others)
+
+
+def _prefix(tensors: Tensors, prefixes: tuple[str, ...]) -> str | None:
+    """The first prefix that some tensor has; None: the names are ours."""
+    for prefix in prefixes:
+        if any(name.startswith(prefix) for name in tensors.names()):
+            return prefix
+    return None
+
+
+def _outside(tensors: Tensors, prefix: str) -> list[str]:
+    """The other parts of a whole checkpoint."""
+    return [name for name in tensors.names() if not name.startswith(prefix)]
