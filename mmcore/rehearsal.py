@@ -29,7 +29,8 @@ from mmcore.running import STAGE_FILE
 from mmcore.training.progress import SAMPLES, Progress
 
 STEPS = 4
-"""Steps of a stage. Rehearsed at full width, a stage has one."""
+"""Steps of a stage, beside one for every source; between two checkpoints as many. Rehearsed at
+full width, a stage has one."""
 
 ROWS = 16
 """Made-up rows of a source."""
@@ -78,8 +79,8 @@ def rehearsal_of(
         thin: keep all widths, one layer deep, for one step a stage.
     """
     small = _Smaller(root / f"{recipe.name}{SUFFIX}" / "data", processes, thin)
-    steps = 1 if thin else STEPS
-    stages = tuple(small.stage(stage, steps) for stage in recipe.stages)
+    steps = [1 if thin else STEPS + len(stage.data) for stage in recipe.stages]
+    stages = tuple(small.stage(*one) for one in zip(recipe.stages, steps, strict=True))
     rehearsed = attrs.evolve(
         recipe,
         name=f"{recipe.name}{SUFFIX}",
@@ -91,11 +92,11 @@ def rehearsal_of(
             for number, task in enumerate(recipe.evaluations, start=1)
         ),
         checkpoints=CheckpointTable(
-            every_steps=1 if steps > 1 else NEVER, keep_last=1, keep_stages=False
+            every_steps=NEVER if thin else STEPS, keep_last=1, keep_stages=False
         ),
     )
-    middle = 0 if thin else (len(stages) - 1) * steps + steps // 2
-    return Rehearsal(rehearsed, tuple(_changes(recipe, rehearsed, steps, thin)), middle)
+    middle = 0 if thin else sum(steps[:-1]) + steps[-1] // 2
+    return Rehearsal(rehearsed, tuple(_changes(recipe, rehearsed, thin)), middle)
 
 
 class _Smaller:
@@ -159,7 +160,7 @@ def _mapped(task: TaskSpec, change: Callable[[SourceSpec], SourceSpec]) -> TaskS
     return attrs.evolve(task, **changed)
 
 
-def _changes(recipe: Recipe, small: Recipe, steps: int, thin: bool) -> Iterator[str]:
+def _changes(recipe: Recipe, small: Recipe, thin: bool) -> Iterator[str]:
     form = "thin (all widths, one layer)" if thin else "tiny"
     names = ", ".join(
         part.name for part in (recipe.model.encoder, recipe.model.token_sampler, recipe.model.llm)
@@ -174,7 +175,8 @@ def _changes(recipe: Recipe, small: Recipe, steps: int, thin: bool) -> Iterator[
     )
     if thin:
         yield f"packs: at most {THIN_TOKENS} tokens and {THIN_VIEWS} views"
-    yield f"stages: {steps} {'step' if steps == 1 else 'steps'} each, a checkpoint after every one"
+    steps = ", ".join(f"{stage.name} {stage.steps}" for stage in small.stages)
+    yield f"steps: {steps}"
     if recipe.evaluations:
         yield f"evaluations: {QUESTIONS} questions at most, answers of {QUESTIONS} tokens"
 

@@ -66,6 +66,7 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> Non
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=procs,
+        run_id=recipe.name,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
