@@ -12,6 +12,7 @@ from mmcore_registry import nearest
 
 VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
+    "fetch": "Bring the weights and tokenizers of RECIPE from the hub, and pin them.",
     "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",
     "list": "List the components that the installed plugins provide.",

@@ -43,7 +43,7 @@ from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSp
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
 from mmcore.interfaces.tracker import RunInfo, StageInfo, StepReport, Tracker, TrackerSpec
-from mmcore.interfaces.weights import LoadReport, WeightsError
+from mmcore.interfaces.weights import FilledSpec, LoadReport, Wanted, WeightsError
 from mmcore.interfaces.world import World
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Engine",
     "EngineSpec",
     "Evaluation",
+    "FilledSpec",
     "Forward",
     "Head",
     "ImagePart",
@@ -99,6 +100,7 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "ViewFormat",
+    "Wanted",
     "WeightsError",
     "World",
 ]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import attrs
 
 from mmcore.interfaces.attention import Attention
-from mmcore.interfaces.weights import LoadReport
-from mmcore_registry import Spec
+from mmcore.interfaces.weights import FilledSpec, LoadReport
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +50,7 @@ class Encoder(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class EncoderSpec(Spec):
+class EncoderSpec(FilledSpec):
     """Describes an encoder before it exists."""
 
     kind: ClassVar[str] = "encoder"

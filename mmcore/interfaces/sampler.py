@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import attrs
 
 from mmcore.interfaces.attention import Attention
-from mmcore_registry import Spec
+from mmcore.interfaces.weights import FilledSpec
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class TokenSampler(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class TokenSamplerSpec(Spec):
+class TokenSamplerSpec(FilledSpec):
     """Describes a token sampler before it exists."""
 
     kind: ClassVar[str] = "token_sampler"

@@ -1,8 +1,12 @@
-"""What loading foreign weights reports, and how it fails."""
+"""Foreign weights: what a component wants of a hub, what loading it reports, and how it fails."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
+
+from mmcore_registry import Spec
 
 
 class WeightsError(ValueError):
@@ -24,3 +28,30 @@ class LoadReport:
     loaded: tuple[str, ...]
     new: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Wanted:
+    """Files of one hub repository that a component reads.
+
+    Attributes:
+        key: the key of the component's table that names the repository.
+        hub_id: ``hf://owner/name[@revision]``.
+        files: patterns of file names in the repository's root, such as ``*.safetensors``; never
+            pickles.
+        needed: those of the patterns that must match something.
+    """
+
+    key: str
+    hub_id: str
+    files: tuple[str, ...]
+    needed: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class FilledSpec(Spec):
+    """A component that may start from somebody else's weights."""
+
+    def wants(self) -> Iterator[Wanted]:
+        """What ``mmcore fetch`` brings; ``mmcore.kit.weights.wanted`` says it in one line."""
+        yield from ()
