@@ -22,7 +22,7 @@ from mmcore.cli.layout import columns
 @click.option("--dry-run", is_flag=True, help="List what would be fetched, and how large it is.")
 @click.option("--update", is_flag=True, help="Take what the hub has now, and renew the lock file.")
 def command(recipe: Path, overrides: tuple[str, ...], dry_run: bool, update: bool) -> None:
-    """Bring the weights and tokenizers of RECIPE from the hub, and pin them in a lock file.
+    """Bring the weights and tokenizers of RECIPE from the hub, and pin them.
 
     A download that was cut off goes on where it ended. The first fetch of recipes/NAME.toml writes
     recipes/NAME.lock.toml with commits, sizes and hashes; later ones check every byte against it.

@@ -49,8 +49,9 @@ def download(hub: Hub, hub_id: HubId, commit: str, file: HubFile) -> Path:
 
 
 def _bring(hub: Hub, hub_id: HubId, commit: str, file: HubFile, blob: Path) -> None:
-    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
 
     url = hf_hub_url(hub_id.repository, file.name, revision=commit, endpoint=hub.endpoint)
     blob.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def _bring(hub: Hub, hub_id: HubId, commit: str, file: HubFile, blob: Path) -> N
                 url,
                 target,
                 resume_size=target.tell(),
-                headers=HfApi(endpoint=hub.endpoint)._build_hf_headers(),
+                headers=build_hf_headers(),
                 expected_size=file.size,
                 displayed_filename=file.name,
             )
