@@ -53,9 +53,11 @@ def load_recipe(
     facts = Facts(root, structured.values)
     lacking = list(check_machine(facts, lock)) if machine else []
     faults += structured.faults
-    faults += [_located(root, remark, path) for remark in (*check(facts), *lacking)]
+    faults += [_located(root, remark, path) for remark in check(facts)]
+    sound = not faults
+    faults += [_located(root, remark, path) for remark in lacking]
     if faults:
-        raise RecipeError(faults, _spelled(WITHOUT, path) if lacking else "")
+        raise RecipeError(faults, _spelled(WITHOUT, path) if sound else "")
     recipe = facts.at()
     assert isinstance(recipe, Recipe)
     return recipe

@@ -26,7 +26,7 @@ def _attention(facts: Facts) -> Iterator[Remark]:
     path = ("model", "attention")
     if facts.at(*path) != "xformers":
         return
-    without = "--set model.attention=auto takes torch's own kernel where xformers cannot run"
+    without = "--set model.attention=auto, which takes sdpa where xformers cannot run"
     if importlib.util.find_spec("xformers") is None:
         hint = f"pip install xformers (Linux, x86_64), or {without}"
         yield Remark(path, "is 'xformers', and the package xformers is not installed", hint)

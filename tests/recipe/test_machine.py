@@ -71,12 +71,13 @@ def test_bf16_needs_a_gpu_that_has_it(driver, lacking):
     assert lacking("engine.precision=bf16") == {}
 
 
-def test_advice_comes_only_where_something_of_the_machine_is_missing(driver, write, registry):
+def test_advice_comes_only_where_nothing_but_the_machine_is_at_fault(driver, write, registry):
     driver()
     path = write()
     with pytest.raises(RecipeError) as error:
         load_recipe(path, ["model.attention=xformers"], registry=registry, machine=True)
     assert f"`mmcore plan {path}`" in str(error.value).splitlines()[-1]
     with pytest.raises(RecipeError) as error:
-        load_recipe(path, ["model.llm.context=3"], registry=registry, machine=True)
+        changes = ["model.attention=xformers", "model.llm.context=3"]
+        load_recipe(path, changes, registry=registry, machine=True)
     assert error.value.advice == ""
