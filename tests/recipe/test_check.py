@@ -41,7 +41,7 @@ def faults(write, registry):
         (
             [("queries = 8", "queries = 102")],
             "28: stages.base.tiler: cuts a picture into up to 3 views: 3 views x 102 tokens = 306, "
-            "and 1 of text at least, is more than a pack's max_tokens = 256; at most 2 views would fit",
+            "and 1 of text at least, is more than a pack's max_tokens = 256;",
         ),
         (
             [('train = ["llm"]', 'train = ["lm"]')],

@@ -77,7 +77,7 @@ def test_advice_comes_only_where_nothing_but_the_machine_is_at_fault(driver, wri
     with pytest.raises(RecipeError) as error:
         load_recipe(path, ["model.attention=xformers"], registry=registry, machine=True)
     assert f"`mmcore plan {path}`" in str(error.value).splitlines()[-1]
+    changes = ["model.attention=xformers", "model.llm.context=3"]
     with pytest.raises(RecipeError) as error:
-        changes = ["model.attention=xformers", "model.llm.context=3"]
         load_recipe(path, changes, registry=registry, machine=True)
     assert error.value.advice == ""
