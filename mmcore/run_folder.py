@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from mmcore.recipe import RecipeError, load_recipe, to_toml
 from mmcore_registry import discover
 
 Resume = Literal["auto", "never"]
@@ -47,10 +48,17 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of the folder while the run goes on.
 
     Raises:
-        RunFolderError: another process is in it.
+        RunFolderError: another process is in it, or it cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise RunFolderError(
+            f"the run folder {folder.absolute()} cannot be made or written to: {error.strerror}; "
+            "start mmcore in a folder that you may write to"
+        ) from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -78,9 +86,7 @@ def prepare(folder: Path, recipe: str, resume: Resume) -> None:
     if resume == "never" and stored.exists():
         _move_aside(folder)
     if stored.exists():
-        faults = differences(
-            tomllib.loads(stored.read_text(encoding="utf-8")), tomllib.loads(recipe)
-        )
+        faults = differences(_completed(stored), tomllib.loads(recipe))
         if faults:
             listing = "\n".join(f"  {fault}" for fault in faults)
             raise RunFolderError(
@@ -90,6 +96,27 @@ def prepare(folder: Path, recipe: str, resume: Resume) -> None:
             )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(stored, recipe)
+
+
+def _completed(stored: Path) -> dict[str, object]:
+    """The stored recipe, with defaults for keys that did not exist yet when it was written.
+
+    One that this mmcore cannot read as a recipe is compared as it is.
+
+    Raises:
+        RunFolderError: it is no TOML.
+    """
+    try:
+        return tomllib.loads(to_toml(load_recipe(stored)))
+    except RecipeError:
+        pass
+    try:
+        return tomllib.loads(stored.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(
+            f"{stored} is damaged ({error}); start anew with --resume never (the old folder is "
+            "kept beside it)"
+        ) from None
 
 
 def differences(
@@ -112,7 +139,11 @@ def differences(
 
 
 def write_environment(folder: Path, ranks: int, device: str) -> None:
-    """Record where and with which versions the run (or this part of it) was made."""
+    """Record where and with which versions the run (or this part of it) was made.
+
+    Raises:
+        RunFolderError: the record of earlier starts is damaged.
+    """
     plugins = {
         f"{plugin.distribution}:{plugin.name}": plugin.version for plugin in discover().plugins()
     }
@@ -128,8 +159,23 @@ def write_environment(folder: Path, ranks: int, device: str) -> None:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
     path = folder / ENVIRONMENT
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    earlier = _earlier_starts(path) if path.exists() else []
     write_whole(path, json.dumps([*earlier, now], indent=1) + "\n")
+
+
+def _earlier_starts(path: Path) -> list[object]:
+    try:
+        starts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        starts, reason = None, str(error)
+    else:
+        reason = "it holds no list"
+    if not isinstance(starts, list):
+        raise RunFolderError(
+            f"{path} is damaged ({reason}): move it aside and start again; it only records earlier "
+            "starts"
+        )
+    return starts
 
 
 def write_whole(path: Path, text: str) -> None:

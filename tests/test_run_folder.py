@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from mmcore.recipe import load_recipe, to_toml
 from mmcore.run_folder import RunFolderError, differences, locked, prepare, write_environment
 
 RECIPE = """
@@ -94,3 +95,38 @@ def test_a_start_that_is_killed_while_it_writes_leaves_what_was_there(tmp_path, 
         with pytest.raises(KeyboardInterrupt):
             start()
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "runs").write_text("a file in its place")
+    with (
+        pytest.raises(RunFolderError, match=r"runs/x cannot be made .*Not a directory"),
+        locked(tmp_path / "runs" / "x"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"a": 1}'])
+def test_a_damaged_environment_is_named(tmp_path, damage):
+    (tmp_path / "environment.json").write_text(damage)
+    with pytest.raises(RunFolderError, match=r"environment\.json is damaged"):
+        write_environment(tmp_path, 1, "cpu")
+    assert (tmp_path / "environment.json").read_text() == damage
+
+
+def test_a_damaged_recipe_is_named(tmp_path):
+    (tmp_path / "recipe.toml").write_text("name = ")
+    with pytest.raises(RunFolderError, match=r"recipe\.toml is damaged"):
+        prepare(tmp_path, RECIPE, "auto")
+
+
+def test_a_key_that_is_newer_than_the_folder_has_its_default(tmp_path, request):
+    path = request.config.rootpath / "tests/end_to_end/mini.toml"
+    text = to_toml(load_recipe(path))
+    key = "head_bias = false\n"
+    assert key in text
+    (tmp_path / "recipe.toml").write_text(text.replace(key, ""))
+    prepare(tmp_path, text, "auto")
+    (tmp_path / "recipe.toml").write_text(text.replace(key, ""))
+    with pytest.raises(RunFolderError, match=r"model\.llm\.head_bias: false -> true"):
+        prepare(tmp_path, text.replace(key, "head_bias = true\n"), "auto")

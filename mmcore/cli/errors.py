@@ -44,10 +44,12 @@ def exit_code(error: BaseException) -> int | None:
 
 
 def print_faults(error: RecipeError) -> None:
-    """One line per fault, and a count, to stderr; coloured on a terminal."""
+    """One line per fault, a count, and what can be done, to stderr; coloured on a terminal."""
     for fault in error.faults:
         click.echo(coloured(fault), err=True)
     click.echo(click.style(error.count, bold=True), err=True)
+    if error.advice:
+        click.echo(error.advice, err=True)
 
 
 def coloured(fault: Fault) -> str:

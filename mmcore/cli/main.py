@@ -13,14 +13,15 @@ from mmcore_registry import nearest
 
 VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
+    "fetch": "Bring the weights and tokenizers of RECIPE from the hub, and pin them.",
     "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",
     "plan": "Say what a recipe costs: parameters, memory, FLOPs, steps and hours.",
     "list": "List the components that the installed plugins provide.",
     "show": "Show the keys of a component, or a recipe with every default filled in.",
     "plugins": "List the plugins, also those that could not be loaded, and why.",
-    "import": "Make a model folder of a foreign checkpoint, and a receipt of what became of it.",
-    "export": "Write the model of a run or a model folder, as others or as mmcore reads it.",
+    "import": "Make the model folder OUT of the checkpoint at PATH, and a receipt of what became of it.",
+    "export": "Write the model of RUN (a run folder or a model folder) to the new folder OUT.",
     "bench": "Measure the light verbs and, given a RECIPE, what it reaches on this machine.",
 }
 """Verb to the first line of its help. The verb `x` is the object `command` of mmcore.cli.x; where x

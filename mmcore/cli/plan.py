@@ -20,7 +20,10 @@ import click
 def command(
     recipe: Path, gpus: int, gpu: str | None, mfu: float, as_json: bool, overrides: tuple[str, ...]
 ) -> None:
-    """Say what RECIPE costs: parameters, memory, FLOPs, steps, hours; needs no weights or data."""
+    """Say what a recipe costs: parameters, memory, FLOPs, steps and hours.
+
+    Needs neither weights nor data.
+    """
     from mmcore.planning.planner import plan
     from mmcore.recipe import load_recipe
 

@@ -94,7 +94,7 @@ class Answerer:
         try:
             return self.preparer.prompt(key, parts)
         except Rejection as rejection:
-            raise UnanswerableError(f"{key}: {rejection}") from rejection
+            raise UnanswerableError(_told(key, rejection)) from rejection
 
     def _collate(self, prompts: Sequence[TokenizedSample]) -> PackedBatch:
         tiles = []
@@ -102,7 +102,7 @@ class Answerer:
             try:
                 tiles.append(self.preparer.realise(prompt))
             except Rejection as rejection:
-                raise UnanswerableError(f"{prompt.key}: {rejection}") from rejection
+                raise UnanswerableError(_told(prompt.key, rejection)) from rejection
         return collate(
             prompts,
             tiles,
@@ -110,3 +110,10 @@ class Answerer:
             tokens_per_view=self.preparer.tokens_per_view,
             lane=-1,
         )
+
+
+def _told(key: SampleKey, rejection: Rejection) -> str:
+    """A question of a person has no shard that it could be found in."""
+    if key.shard:
+        return f"{key}: {rejection}"
+    return f"this question cannot be shown to the model: {rejection.detail} ({rejection.reason})"

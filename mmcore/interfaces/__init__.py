@@ -58,7 +58,15 @@ from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSp
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
 from mmcore.interfaces.tracker import RunInfo, StageInfo, StepReport, Tracker, TrackerSpec
-from mmcore.interfaces.weights import LoadReport, Renaming, Tensors, WeightsError, same_names
+from mmcore.interfaces.weights import (
+    FilledSpec,
+    LoadReport,
+    Renaming,
+    Tensors,
+    Wanted,
+    WeightsError,
+    same_names,
+)
 from mmcore.interfaces.world import World
 
 __all__ = [
@@ -73,6 +81,7 @@ __all__ = [
     "EngineMemory",
     "EngineSpec",
     "Evaluation",
+    "FilledSpec",
     "ForeignCheckpoint",
     "ForeignLayout",
     "FormatSpec",
@@ -124,6 +133,7 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "ViewFormat",
+    "Wanted",
     "WeightsError",
     "World",
     "same_names",

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import attrs
 
 from mmcore.interfaces.attention import Attention
-from mmcore.interfaces.weights import LoadReport, Renaming, same_names
-from mmcore_registry import Spec
+from mmcore.interfaces.weights import FilledSpec, LoadReport, Renaming, same_names
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +51,7 @@ class Encoder(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class EncoderSpec(Spec):
+class EncoderSpec(FilledSpec):
     """Describes an encoder before it exists."""
 
     kind: ClassVar[str] = "encoder"

@@ -14,8 +14,7 @@ import attrs
 
 from mmcore.interfaces.attention import Attention, PackedLayout
 from mmcore.interfaces.text import TextFormat
-from mmcore.interfaces.weights import LoadReport, Renaming, same_names
-from mmcore_registry import Spec
+from mmcore.interfaces.weights import FilledSpec, LoadReport, Renaming, same_names
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +58,7 @@ class LLM(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class LLMSpec(Spec):
+class LLMSpec(FilledSpec):
     """Describes an LLM before it exists."""
 
     kind: ClassVar[str] = "llm"

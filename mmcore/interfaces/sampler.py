@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import attrs
 
 from mmcore.interfaces.attention import Attention
-from mmcore.interfaces.weights import LoadReport, Renaming, same_names
-from mmcore_registry import Spec
+from mmcore.interfaces.weights import FilledSpec, LoadReport, Renaming, same_names
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +30,7 @@ class TokenSampler(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class TokenSamplerSpec(Spec):
+class TokenSamplerSpec(FilledSpec):
     """Describes a token sampler before it exists."""
 
     kind: ClassVar[str] = "token_sampler"

@@ -1,11 +1,14 @@
-"""Weights that come from elsewhere: how names correspond, what loading reports, how it fails."""
+"""Weights that come from elsewhere: what a component wants of a hub, how names correspond, what
+loading reports, how it fails."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
+
+from mmcore_registry import Spec
 
 if TYPE_CHECKING:
     import torch
@@ -86,3 +89,30 @@ class Renaming:
 def same_names(names: Sequence[str]) -> tuple[Renaming, ...]:
     """The correspondence of a component that calls its tensors as their publishers do."""
     return tuple(Renaming((name,), (name,)) for name in names)
+
+
+@attrs.frozen
+class Wanted:
+    """Files of one hub repository that a component reads.
+
+    Attributes:
+        key: the key of the component's table that names the repository.
+        hub_id: ``hf://owner/name[@revision]``.
+        files: patterns of file names in the repository's root, such as ``*.safetensors``; never
+            pickles.
+        needed: those of the patterns that must match something.
+    """
+
+    key: str
+    hub_id: str
+    files: tuple[str, ...]
+    needed: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class FilledSpec(Spec):
+    """A component that may start from somebody else's weights."""
+
+    def wants(self) -> Iterator[Wanted]:
+        """What ``mmcore fetch`` brings; ``mmcore.kit.weights.wanted`` says it in one line."""
+        yield from ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mmcore.interfaces import LoadReport, Tensors, WeightsError
+from mmcore.interfaces import LoadReport, Tensors, Wanted, WeightsError
 from mmcore.kit.names import mismatch
 
 if TYPE_CHECKING:
@@ -23,6 +23,17 @@ RANDOM = "random"
 
 HUB = "hf://"
 INDEX = "model.safetensors.index.json"
+
+TENSORS = "*.safetensors"
+TOKENIZER = "tokenizer.json"
+WEIGHT_FILES = (TENSORS, INDEX, "config.json", "generation_config.json")
+TOKENIZER_FILES = (
+    TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
 
 
 @attrs.frozen
@@ -55,10 +66,21 @@ def locate(weights: str) -> Path:
     except LocalEntryNotFoundError:
         raise WeightsError(
             f"weights: {weights} is not in the local Hugging Face cache, and nothing is downloaded "
-            f"during a run; fetch it before with `hf download {repo}`"
+            f"during a run; fetch it before with `mmcore fetch RECIPE`"
         ) from None
     except HFValidationError as error:
         raise WeightsError(f"weights: {weights!r} is no hub id: {error}") from None
+
+
+def wanted(key: str, weights: str, *files: str) -> Iterator[Wanted]:
+    """What a spec's ``wants`` yields for one of its keys: nothing, unless ``weights`` is a hub id.
+
+    ``yield from wanted("weights", self.weights, *WEIGHT_FILES)``; the first of ``files`` must be
+    there, and so must every pattern that is ``TENSORS`` or ``TOKENIZER``.
+    """
+    if weights.startswith(HUB):
+        needed = tuple(one for one in files if one in (files[0], TENSORS, TOKENIZER))
+        yield Wanted(key, weights, files, needed)
 
 
 def locate_file(weights: str, name: str) -> Path:

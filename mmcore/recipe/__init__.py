@@ -8,6 +8,15 @@ each fault can say where it is (``errors``).
 
 from mmcore.recipe.errors import Fault, RecipeError
 from mmcore.recipe.load import load_recipe
+from mmcore.recipe.lock import (
+    Lock,
+    LockedFile,
+    LockedRepository,
+    LockError,
+    lock_path,
+    lock_text,
+    read_lock,
+)
 from mmcore.recipe.schema import (
     BatchTable,
     CheckpointTable,
@@ -25,6 +34,10 @@ __all__ = [
     "CheckpointTable",
     "DataTable",
     "Fault",
+    "Lock",
+    "LockError",
+    "LockedFile",
+    "LockedRepository",
     "ModelTable",
     "Recipe",
     "RecipeError",
@@ -32,5 +45,8 @@ __all__ = [
     "TrainablePart",
     "labels",
     "load_recipe",
+    "lock_path",
+    "lock_text",
+    "read_lock",
     "to_toml",
 ]

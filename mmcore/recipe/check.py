@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import attrs
 
@@ -14,7 +12,6 @@ from mmcore.interfaces import (
     EncoderSpec,
     LLMSpec,
     ObjectiveSpec,
-    SourceSpec,
     TaskSpec,
     TilerSpec,
     TokenSamplerSpec,
@@ -69,7 +66,7 @@ class Facts:
 
 def check(facts: Facts) -> Iterator[Remark]:
     """Everything that contradicts, in what is known."""
-    yield from _problems(facts, of_machine=False)
+    yield from problems(facts, of_machine=False)
     yield from _names(facts)
     tokens_per_view, remarks = _tokens_per_view(facts)
     yield from remarks
@@ -80,20 +77,8 @@ def check(facts: Facts) -> Iterator[Remark]:
         yield from _objectives(facts, stage)
 
 
-def check_machine(facts: Facts) -> Iterator[Remark]:
-    """What this machine lacks: weights, packages, data that nothing will make up."""
-    yield from _problems(facts, of_machine=True)
-    for path, source in facts.below():
-        if not isinstance(source, SourceSpec) or source.synthetic is not None:
-            continue
-        if Path(source.path).exists():
-            continue
-        if next(glob.iglob(source.path, recursive=True), None) is None:
-            hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
-            yield Remark((*path, "path"), f"no file matches {source.path!r}", hint)
-
-
-def _problems(facts: Facts, *, of_machine: bool) -> Iterator[Remark]:
+def problems(facts: Facts, *, of_machine: bool) -> Iterator[Remark]:
+    """What the components themselves know to be wrong."""
     for path, spec in facts.below():
         for problem in spec.problems() if isinstance(spec, Spec) else ():
             below = problem.key.split(".") if problem.key else []
@@ -158,12 +143,38 @@ def _batch(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterato
     if isinstance(llm, LLMSpec) and batch.max_tokens > llm.context:
         message = f"is {batch.max_tokens}, the LLM reads at most {llm.context} tokens"
         yield Remark((*stage, "batch", "max_tokens"), message)
-    if tokens_per_view is not None and tokens_per_view >= batch.max_tokens:
+    if tokens_per_view is None:
+        return
+    if tokens_per_view >= batch.max_tokens:
         message = (
             f"is {batch.max_tokens}: one view takes {tokens_per_view} tokens, which leaves no "
             "room for text"
         )
         yield Remark((*stage, "batch", "max_tokens"), message)
+    else:
+        yield from _largest_grid(facts, stage, batch, tokens_per_view)
+
+
+def _largest_grid(
+    facts: Facts, stage: KeyPath, batch: BatchTable, tokens_per_view: int
+) -> Iterator[Remark]:
+    """A grid that no pack has room for would be shrunk or rejected whenever it is chosen."""
+    tiler = facts.at(*stage, "tiler")
+    if not isinstance(tiler, TilerSpec):
+        return
+    views, max_tokens = min(tiler.max_views, batch.max_views), batch.max_tokens
+    if views * tokens_per_view >= max_tokens:
+        message = (
+            f"cuts a picture into up to {views} views: {views} views x {tokens_per_view} tokens = "
+            f"{views * tokens_per_view}, and 1 of text at least, is more than a pack's max_tokens "
+            f"= {max_tokens}"
+        )
+        most = (max_tokens - 1) // tokens_per_view
+        hint = f"at most {most} views would fit, or fewer tokens per view, or a larger pack"
+        llm = facts.at("model", "llm")
+        if isinstance(llm, LLMSpec):
+            hint += f" (the LLM reads {llm.context})"
+        yield Remark((*stage, "tiler"), message, hint)
 
 
 def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterator[Remark]:

@@ -37,11 +37,15 @@ class Fault:
 
 
 class RecipeError(ValueError):
-    """A recipe cannot be run; ``faults`` says everything that is known to be wrong with it."""
+    """A recipe cannot be run; ``faults`` says everything that is known to be wrong with it.
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    ``advice`` is what can be done all the same, or empty.
+    """
+
+    def __init__(self, faults: Iterable[Fault], advice: str = "") -> None:
         self.faults: tuple[Fault, ...] = tuple(sorted(set(faults)))
-        super().__init__(self.faults)
+        self.advice = advice
+        super().__init__(self.faults, advice)
 
     @property
     def count(self) -> str:
@@ -49,4 +53,5 @@ class RecipeError(ValueError):
         return "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
 
     def __str__(self) -> str:
-        return "\n".join([*(str(fault) for fault in self.faults), self.count])
+        lines = [*(str(fault) for fault in self.faults), self.count]
+        return "\n".join([*lines, self.advice] if self.advice else lines)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Attention, LLMSpec, LoadReport, TextFormat, WeightsError
-from mmcore.kit.weights import RANDOM, locate_file
+from mmcore.interfaces import Attention, LLMSpec, LoadReport, TextFormat, Wanted, WeightsError
+from mmcore.kit.weights import RANDOM, TOKENIZER_FILES, WEIGHT_FILES, locate_file, wanted
 from mmcore_registry import Problem, doc, from_variant, one_of
 
 if TYPE_CHECKING:
@@ -148,9 +148,14 @@ class Phi3Spec(LLMSpec):
             yield Problem("kv_heads", f"is {self.kv_heads}, which does not divide {self.heads}")
         key = "tokenizer" if self.tokenizer else "weights"
         try:
-            self._tokenizer_file()
+            self.text()
         except WeightsError as error:
             yield Problem(key, str(error), machine=True)
+
+    def wants(self) -> Iterator[Wanted]:
+        beside = () if self.tokenizer else TOKENIZER_FILES
+        yield from wanted("weights", self.weights, *WEIGHT_FILES, *beside)
+        yield from wanted("tokenizer", self.tokenizer, *TOKENIZER_FILES)
 
     def text(self) -> TextFormat:
         from mmcore_phi3.text import PhiTextFormat

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Attention, LoadReport, TokenSamplerSpec, WeightsError
-from mmcore.kit.weights import RANDOM, locate
+from mmcore.interfaces import Attention, LoadReport, TokenSamplerSpec, Wanted, WeightsError
+from mmcore.kit.weights import RANDOM, WEIGHT_FILES, locate, wanted
 from mmcore_registry import Problem, doc
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class PerceiverSpec(TokenSamplerSpec):
 
     def problems(self) -> Iterator[Problem]:
         yield from _missing(self.weights)
+
+    def wants(self) -> Iterator[Wanted]:
+        yield from wanted("weights", self.weights, *WEIGHT_FILES)
 
     def tokens_per_view(self, patches: int) -> int:
         return self.queries
@@ -94,6 +97,9 @@ class MLPSpec(TokenSamplerSpec):
 
     def problems(self) -> Iterator[Problem]:
         yield from _missing(self.weights)
+
+    def wants(self) -> Iterator[Wanted]:
+        yield from wanted("weights", self.weights, *WEIGHT_FILES)
 
     def tokens_per_view(self, patches: int) -> int:
         return patches

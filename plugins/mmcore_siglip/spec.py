@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import attrs
 
-from mmcore.interfaces import Attention, EncoderSpec, LoadReport, Renaming, ViewFormat, WeightsError
-from mmcore.kit.weights import HUB, RANDOM, locate
+from mmcore.interfaces import (
+    Attention,
+    EncoderSpec,
+    LoadReport,
+    Renaming,
+    ViewFormat,
+    Wanted,
+    WeightsError,
+)
+from mmcore.kit.weights import HUB, RANDOM, WEIGHT_FILES, locate, wanted
 from mmcore_registry import Problem, doc, from_variant, one_of
 
 if TYPE_CHECKING:
@@ -115,6 +123,9 @@ class SiglipSpec(EncoderSpec):
                 locate(self.weights)
             except WeightsError as error:
                 yield Problem("weights", str(error), machine=True)
+
+    def wants(self) -> Iterator[Wanted]:
+        yield from wanted("weights", self.weights, *WEIGHT_FILES)
 
     def build(self, *, attention: Attention) -> nn.Module:
         from mmcore_siglip.encoder import Siglip

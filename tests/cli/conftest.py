@@ -26,7 +26,7 @@ train = ["token_sampler"]
 steps = 1000
 tiler = { use = "anyres" }
 objectives = [{ use = "autoregressive" }]
-batch = { max_tokens = 512, max_views = 16, packs_per_step = 4 }
+batch = { max_tokens = 1024, max_views = 16, packs_per_step = 4 }
 optimizer = { use = "adamw", lr = 1e-3 }
 [[stages.data]]
 use = "llava-json"

@@ -1,6 +1,7 @@
 """The group of verbs: help without imports, and errors as messages with exit codes."""
 
 import importlib
+import keyword
 import json
 import os
 import signal
@@ -45,7 +46,8 @@ def test_help_lists_every_verb_and_imports_none(mmcore, monkeypatch):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_one_liners_are_those_of_the_verbs(verb):
-    command = importlib.import_module(f"mmcore.cli.{verb}").command
+    module = f"{verb}_" if keyword.iskeyword(verb) else verb
+    command = importlib.import_module(f"mmcore.cli.{module}").command
     assert command.help.splitlines()[0] == VERBS[verb]
 
 

@@ -54,6 +54,7 @@ def test_generate_needs_a_trained_run_and_a_picture(workplace):
         asked = ("generate", "runs/mini", option, value, "Why?")
         assert message in workplace.mmcore(*asked, fails=True)
     output = workplace.mmcore("generate", "runs/mini", "--image", "bad.png", "Why?", fails=True)
+    assert "this question cannot be shown to the model: " in output
     assert "bad.png" in output
 
 

@@ -89,7 +89,7 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch):
 
 def test_hub_ids_are_looked_up_in_the_cache_only(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"is not in .*`hf download somebody/model`"):
+    with pytest.raises(WeightsError, match=r"is not in .*`mmcore fetch RECIPE`"):
         locate("hf://somebody/model")
     snapshot = tmp_path / "models--somebody--model" / "snapshots" / "0123"
     snapshot.mkdir(parents=True)

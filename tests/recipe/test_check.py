@@ -39,6 +39,11 @@ def faults(write, registry):
             "30: stages.base.batch.max_tokens: is 256: one view takes 256 tokens, which leaves no",
         ),
         (
+            [("queries = 8", "queries = 102")],
+            "28: stages.base.tiler: cuts a picture into up to 3 views: 3 views x 102 tokens = 306, "
+            "and 1 of text at least, is more than a pack's max_tokens = 256;",
+        ),
+        (
             [('train = ["llm"]', 'train = ["lm"]')],
             "41: stages.sft.train.0: is 'lm', wanted one of 'encoder', 'token_sampler', 'llm'; did",
         ),

@@ -86,7 +86,7 @@ def stages(draw, specs, name, lanes):
     unit = draw(st.sampled_from(["tokens", "steps", "epochs"]))
     parts = draw(st.sets(st.sampled_from(["encoder", "token_sampler", "llm"]), min_size=1))
     rule = draw(st.sampled_from(["slope", "hill"]))
-    grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
+    grids = st.tuples(st.integers(1, 2), st.integers(1, 2))
     return Stage(
         name=name,
         train=tuple(
@@ -97,7 +97,7 @@ def stages(draw, specs, name, lanes):
         fit=draw(st.sampled_from(["shrink", "reject"])),
         objectives=(specs["talk"](weight=draw(POSITIVE)),) * draw(st.integers(1, 2)),
         batch=BatchTable(
-            max_tokens=draw(st.integers(65, 512)),
+            max_tokens=draw(st.integers(321, 512)),
             max_views=draw(SIZES),
             packs_per_step=lanes * draw(st.integers(1, 9)),
         ),
