@@ -23,7 +23,7 @@ import click
     help="Ask the model fixed questions before and after; takes the memory of the whole model.",
 )
 def command(format_name: str, path: Path, out: Path, recipe: Path | None, probe: bool) -> None:
-    """Make the model folder OUT of the checkpoint at PATH, and a receipt of what became of it.
+    """Make the model folder OUT of the checkpoint at PATH, and a receipt of it all.
 
     \b
     mmcore import xgen-mm checkpoints/xgen-mm-base models/xgen-mm-base

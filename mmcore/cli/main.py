@@ -20,7 +20,7 @@ VERBS = {
     "list": "List the components that the installed plugins provide.",
     "show": "Show the keys of a component, or a recipe with every default filled in.",
     "plugins": "List the plugins, also those that could not be loaded, and why.",
-    "import": "Make the model folder OUT of the checkpoint at PATH, and a receipt of what became of it.",
+    "import": "Make the model folder OUT of the checkpoint at PATH, and a receipt of it all.",
     "export": "Write the model of RUN (a run folder or a model folder) to the new folder OUT.",
     "bench": "Measure the light verbs and, given a RECIPE, what it reaches on this machine.",
 }

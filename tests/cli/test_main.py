@@ -1,8 +1,8 @@
 """The group of verbs: help without imports, and errors as messages with exit codes."""
 
 import importlib
-import keyword
 import json
+import keyword
 import os
 import signal
 import subprocess
