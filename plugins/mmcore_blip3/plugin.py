@@ -10,6 +10,12 @@ from mmcore_blip3.annotations_spec import (
     VisualGenomeSpec,
 )
 from mmcore_blip3.captions_spec import Blip3KaleSpec, Cc3mSpec, Cc12mSpec, DatacompSpec, SbuSpec
+from mmcore_blip3.documents_spec import (
+    Mint1tArxivSpec,
+    Mint1tHtmlSpec,
+    Mint1tPdfSpec,
+    ObelicsSpec,
+)
 from mmcore_blip3.spec import LlavaJsonSpec
 from mmcore_registry import Spec, hookimpl
 
@@ -18,6 +24,10 @@ from mmcore_registry import Spec, hookimpl
 def mmcore_components() -> list[type[Spec]]:
     return [
         LlavaJsonSpec,
+        ObelicsSpec,
+        Mint1tHtmlSpec,
+        Mint1tPdfSpec,
+        Mint1tArxivSpec,
         Blip3OcrSpec,
         Blip3KaleSpec,
         DatacompSpec,
