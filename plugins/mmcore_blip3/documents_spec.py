@@ -1,9 +1,9 @@
-"""The recipe tables of the datasets of interleaved documents."""
+"""The recipe tables of interleaved documents: web pages, PDF files, papers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
@@ -11,57 +11,74 @@ from mmcore.interfaces import Source, SourceSpec, SyntheticContent
 from mmcore_blip3.files import folder_of
 from mmcore_registry import doc
 
-ge, min_len = attrs.validators.ge, attrs.validators.min_len
+if TYPE_CHECKING:
+    from mmcore_blip3.interleaved import Layout
 
-_BYTES = doc(
-    "column of the encoded pictures, aligned with `images`: null for a text or a dead link"
-)
-_TEXTS, _IMAGES = doc("the JSON's key for its texts"), doc("the JSON's key for its pictures")
-_JSON = doc("suffix of the JSON member")
+ge = attrs.validators.ge
 
 
 @attrs.frozen(kw_only=True)
 class DocumentsSpec(SourceSpec):
-    """Documents of texts and pictures in reading order."""
+    """Text and pictures in reading order; all text is learned."""
 
-    pattern: ClassVar[str] = "*.parquet"
-    """What the files that ``synthesize`` writes are called."""
+    suffix: ClassVar[str]
 
     min_images: int = attrs.field(
         default=1,
         validator=ge(0),
-        metadata=doc("a document with fewer pictures that can be had is rejected"),
+        metadata=doc("documents with fewer pictures that can be used are rejected"),
     )
-    separator: str = attrs.field(
-        default="\n\n", metadata=doc("what stands between two texts with no picture between them")
+    max_images: int = attrs.field(
+        default=0,
+        validator=ge(0),
+        metadata=doc("pictures after so many are left out, their text stays; 0: all are kept"),
+    )
+    text_separator: str = attrs.field(
+        default="\n\n", metadata=doc("stands between paragraphs that no picture divides")
     )
 
     @property
     def folder(self) -> Path:
         return folder_of(self.path)
 
+    @property
+    def layout(self) -> Layout:
+        """How slots become parts."""
+        from mmcore_blip3.interleaved import Layout
+
+        return Layout(
+            min_images=self.min_images,
+            max_images=self.max_images,
+            text_separator=self.text_separator,
+        )
+
     def relocated(self, folder: Path) -> Self:
-        return attrs.evolve(self, path=str(folder / self.pattern))
+        return attrs.evolve(self, path=str(folder / f"*.{self.suffix}"))
 
 
 @attrs.frozen(kw_only=True)
-class ObelicsSpec(DocumentsSpec):
-    """Web pages in reading order, as in OBELICS (parquet)."""
+class ParquetDocumentsSpec(DocumentsSpec):
+    """Documents in parquet, with the pictures' bytes beside the published columns."""
+
+    suffix: ClassVar[str] = "parquet"
+
+    bytes_column: str = attrs.field(
+        default="image_bytes",
+        metadata=doc("column of the encoded pictures, a list with one slot for each of `images`"),
+    )
+
+    def open(self) -> Source:
+        from mmcore_blip3.parquet_documents import ParquetDocuments
+
+        return ParquetDocuments(path=self.path, bytes_column=self.bytes_column, layout=self.layout)
+
+
+@attrs.frozen(kw_only=True)
+class ObelicsSpec(ParquetDocumentsSpec):
+    """Web pages with their pictures, as in OBELICS (parquet)."""
 
     name: ClassVar[str] = "obelics"
     origin: ClassVar[str] = "https://huggingface.co/datasets/HuggingFaceM4/OBELICS"
-
-    bytes_column: str = attrs.field(default="image_bytes", metadata=_BYTES)
-
-    def open(self) -> Source:
-        from mmcore_blip3.web_documents import WebDocuments
-
-        return WebDocuments(
-            path=self.path,
-            bytes_column=self.bytes_column,
-            min_images=self.min_images,
-            separator=self.separator,
-        )
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
         from mmcore_blip3.made_up_documents import make_up_obelics
@@ -70,85 +87,95 @@ class ObelicsSpec(DocumentsSpec):
 
 
 @attrs.frozen(kw_only=True)
-class Mint1tHtmlSpec(ObelicsSpec):
-    """Web pages in reading order, as in MINT-1T HTML (parquet)."""
+class Mint1tHtmlSpec(ParquetDocumentsSpec):
+    """Web pages with their pictures, as in MINT-1T-HTML (parquet).
+
+    `image_hashes` names the pictures only, in order, and is not read: what is aligned with the
+    texts is `images`, and `bytes_column` with both.
+    """
 
     name: ClassVar[str] = "mint1t-html"
     origin: ClassVar[str] = "https://huggingface.co/datasets/mlfoundations/MINT-1T-HTML"
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
-        from mmcore_blip3.made_up_documents import make_up_mint_html
+        from mmcore_blip3.made_up_documents import make_up_html
 
-        make_up_mint_html(folder, content, bytes_column=self.bytes_column)
+        make_up_html(folder, content, bytes_column=self.bytes_column)
 
 
 @attrs.frozen(kw_only=True)
 class Mint1tPdfSpec(DocumentsSpec):
-    """PDF files with their pictures, as in MINT-1T PDF (tars of JSON and TIFF of many frames)."""
+    """PDF files with their pictures, as in MINT-1T-PDF (tar)."""
 
     name: ClassVar[str] = "mint1t-pdf"
-    origin: ClassVar[str] = "https://huggingface.co/datasets/mlfoundations/MINT-1T-PDF-CC-2023-06"
-    pattern: ClassVar[str] = "*.tar"
+    origin: ClassVar[str] = (
+        "https://huggingface.co/datasets/mlfoundations/MINT-1T-PDF-CC-2023-06 "
+        "(and -2023-14, -2023-23, -2023-40, -2023-50, -2024-10, -2024-18)"
+    )
+    suffix: ClassVar[str] = "tar"
 
-    image_members: tuple[str, ...] = attrs.field(
-        default=("tiff", "tif"),
-        validator=min_len(1),
-        metadata=doc("suffixes of the pictures' member; the first that is there counts"),
+    min_side: int = attrs.field(
+        default=0,
+        validator=ge(0),
+        metadata=doc("pictures with a shorter side are left out, by their metadata", unit="pixels"),
     )
 
     def open(self) -> Source:
-        from mmcore_blip3.mint_pdf import MintPdf
+        from mmcore_blip3.mint1t_pdf import Mint1tPdfSource
 
-        return MintPdf(
-            path=self.path,
-            image_members=self.image_members,
-            min_images=self.min_images,
-            separator=self.separator,
-        )
+        return Mint1tPdfSource(path=self.path, layout=self.layout, min_side=self.min_side)
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
-        from mmcore_blip3.made_up_documents import make_up_mint_pdf
+        from mmcore_blip3.made_up_documents import make_up_pdf
 
-        make_up_mint_pdf(folder, content, image_member=self.image_members[0])
+        make_up_pdf(folder, content)
 
 
 @attrs.frozen(kw_only=True)
 class Mint1tArxivSpec(DocumentsSpec):
-    """Papers with their figures, as in MINT-1T ArXiv (tars of JSON and pictures).
+    """Papers with their figures, as in MINT-1T-ArXiv (tar).
 
-    How the pictures' members are called is not published. It is assumed that they have the
-    paper's key and that the JSON lists, aligned with the texts, what their names end in:
-    ``a7.json`` with ``{"texts": ["Intro", null], "images": [null, "fig1.png"]}`` beside
-    ``a7.fig1.png``. As in all webdataset tars, the key ends at the first dot.
+    How the pictures' members are called was not found. Assumed is that the JSON has `images`
+    beside `texts`, slot by slot, and that a slot names a member `<key>.<slot>`, such as
+    `<key>.0.png`; and that keys hold no dot, for there they end.
     """
 
     name: ClassVar[str] = "mint1t-arxiv"
     origin: ClassVar[str] = "https://huggingface.co/datasets/mlfoundations/MINT-1T-ArXiv"
-    pattern: ClassVar[str] = "*.tar"
+    suffix: ClassVar[str] = "tar"
 
-    json_member: str = attrs.field(default="json", metadata=_JSON)
-    texts_key: str = attrs.field(default="texts", metadata=_TEXTS)
-    images_key: str = attrs.field(default="images", metadata=_IMAGES)
+    texts_key: str = attrs.field(
+        default="texts", metadata=doc("the JSON's key for the paragraphs, null where a figure is")
+    )
+    images_key: str = attrs.field(
+        default="images", metadata=doc("the JSON's key for the figures, null where text is")
+    )
+    image_member: str = attrs.field(
+        default="{image}",
+        metadata=doc(
+            "what follows the paper's key in the name of a figure's member; {image} is what its "
+            "slot says, {n} its number in the paper, from 0"
+        ),
+    )
 
     def open(self) -> Source:
-        from mmcore_blip3.mint_arxiv import MintArxiv
+        from mmcore_blip3.mint1t_arxiv import Mint1tArxivSource
 
-        return MintArxiv(
+        return Mint1tArxivSource(
             path=self.path,
-            json_member=self.json_member,
+            layout=self.layout,
             texts_key=self.texts_key,
             images_key=self.images_key,
-            min_images=self.min_images,
-            separator=self.separator,
+            image_member=self.image_member,
         )
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
-        from mmcore_blip3.made_up_documents import make_up_mint_arxiv
+        from mmcore_blip3.made_up_documents import make_up_arxiv
 
-        make_up_mint_arxiv(
+        make_up_arxiv(
             folder,
             content,
-            json_member=self.json_member,
             texts_key=self.texts_key,
             images_key=self.images_key,
+            image_member=self.image_member,
         )

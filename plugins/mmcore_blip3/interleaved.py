@@ -1,81 +1,115 @@
-"""From texts and pictures that share one list of slots to the parts of a document."""
+"""Slots of text and pictures, as web pages and papers have them, become parts in reading order."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
 
 from mmcore.interfaces import ImagePart, ImageRef, Part, Rejection, TextPart
 
+Slot = str | ImageRef | None
+"""A paragraph, a picture, or nothing: a slot whose picture is not to be had."""
 
-def slots_of(row: Mapping[str, object], texts: str, images: str) -> list[tuple[object, object]]:
-    """Texts and pictures side by side; in every slot at most one of the two.
+
+@attrs.frozen(kw_only=True)
+class Layout:
+    """How slots become the parts of a document.
+
+    Attributes:
+        min_images: documents with fewer pictures are rejected.
+        max_images: pictures after so many are left out, their text stays; 0: all are kept.
+        text_separator: stands between paragraphs that no picture divides.
+    """
+
+    min_images: int
+    max_images: int
+    text_separator: str
+
+    def parts(self, slots: Iterable[Slot]) -> tuple[Part, ...]:
+        """Pictures and the text between them; all text is learned.
+
+        Raises:
+            Rejection: ``too-few-images`` or ``text-missing``.
+        """
+        kept = list(self._kept(slots))
+        images = sum(isinstance(slot, ImageRef) for slot in kept)
+        if images < self.min_images:
+            raise Rejection("too-few-images", f"{images} can be used, wanted {self.min_images}")
+        if images == len(kept):
+            raise Rejection("text-missing", f"there are {images} pictures and no word")
+        return tuple(self._joined(kept))
+
+    def _kept(self, slots: Iterable[Slot]) -> Iterator[str | ImageRef]:
+        images = 0
+        for slot in slots:
+            if isinstance(slot, ImageRef):
+                images += 1
+                if self.max_images and images > self.max_images:
+                    continue
+            if slot:
+                yield slot
+
+    def _joined(self, slots: Iterable[str | ImageRef]) -> Iterator[Part]:
+        paragraphs: list[str] = []
+        for slot in slots:
+            if isinstance(slot, str):
+                paragraphs.append(slot)
+                continue
+            if paragraphs:
+                yield TextPart(self.text_separator.join(paragraphs))
+                paragraphs = []
+            yield ImagePart(slot)
+        if paragraphs:
+            yield TextPart(self.text_separator.join(paragraphs))
+
+
+def read_slots(
+    texts: object, images: object, picture: Callable[[int, object], ImageRef | None]
+) -> Iterator[Slot]:
+    """The slots of two lists of the same length, of which at most one holds a value at a place.
 
     Args:
-        row: what holds both lists.
-        texts, images: their keys.
+        texts: paragraphs or None; strings, or bytes in UTF-8.
+        images: whatever stands for a picture, or None.
+        picture: the picture for such a value and its number among the document's pictures, from
+            0; None where it is not to be had.
 
     Raises:
-        Rejection: ``malformed-row``; a list is missing, their lengths differ, or a slot has both.
+        Rejection: ``malformed-row``; or what ``picture`` raises.
     """
-    held = [row.get(texts), row.get(images)]
-    for name, value in zip((texts, images), held, strict=True):
-        if not isinstance(value, list):
-            raise Rejection("malformed-row", f"{name} is {value!r}, wanted a list")
-    left, right = (list(value) for value in held if isinstance(value, list))
-    if len(left) != len(right):
-        raise Rejection("malformed-row", f"{len(left)} {texts} and {len(right)} {images}")
-    for number, (text, picture) in enumerate(zip(left, right, strict=True)):
-        if text is not None and picture is not None:
-            raise Rejection("malformed-row", f"slot {number} holds a text and a picture")
-    return list(zip(left, right, strict=True))
-
-
-def parts_of(
-    slots: Sequence[str | ImageRef | None], *, separator: str, min_images: int
-) -> tuple[Part, ...]:
-    """The parts of a document, in reading order, all text learned.
-
-    Args:
-        slots: texts and pictures; None for a picture that cannot be had, which is left out.
-        separator: put behind a text that another text follows.
-        min_images: how many pictures there must be.
-
-    Raises:
-        Rejection: ``text-missing``; ``too-few-images``.
-    """
-    kept = [slot for slot in slots if isinstance(slot, ImageRef) or (slot and slot.strip())]
-    pictures = sum(isinstance(slot, ImageRef) for slot in kept)
-    if pictures == len(kept):
-        raise Rejection("text-missing", f"{len(slots)} slots, and none holds words")
-    if pictures < min_images:
-        dead = sum(slot is None for slot in slots)
+    if not isinstance(texts, list) or not isinstance(images, list):
+        kinds = f"{type(texts).__name__} and {type(images).__name__}"
+        raise Rejection("malformed-row", f"texts and images are {kinds}, wanted two lists")
+    if len(texts) != len(images):
         raise Rejection(
-            "too-few-images", f"{pictures} pictures and {dead} dead ones, wanted {min_images}"
+            "malformed-row",
+            f"{len(texts)} texts and {len(images)} images, wanted one slot of each at every place",
         )
-    parts: list[Part] = []
-    for number, slot in enumerate(kept):
-        if isinstance(slot, ImageRef):
-            parts.append(ImagePart(slot))
-            continue
-        assert slot is not None
-        text_follows = isinstance(kept[number + 1], str) if number + 1 < len(kept) else False
-        parts.append(TextPart(slot.strip() + (separator if text_follows else "")))
-    return tuple(parts)
+    number = 0
+    for place, (text, image) in enumerate(zip(texts, images, strict=True)):
+        if image is None:
+            yield _paragraph(place, text)
+        elif text is None:
+            yield picture(number, image)
+            number += 1
+        else:
+            raise Rejection("malformed-row", f"slot {place} holds both a text and a picture")
 
 
-def object_of(name: str, encoded: object) -> Mapping[str, object]:
-    """A JSON object from a tar's member.
-
-    Raises:
-        Rejection: ``text-missing`` where there is no such member; ``malformed-json``.
-    """
-    if not isinstance(encoded, bytes):
-        raise Rejection("text-missing", f"the row has no member {name!r}")
+def _paragraph(place: int, value: object) -> str:
+    """The text of a slot without the space around it; empty where there is none."""
     try:
-        document = json.loads(encoded)
-    except (ValueError, RecursionError) as error:
-        raise Rejection("malformed-json", f"{name}: {error}") from error
-    if not isinstance(document, dict):
-        raise Rejection("malformed-json", f"{name} is {document!r}, wanted an object")
-    return document
+        if isinstance(value, bytes):
+            value = value.decode()
+        elif isinstance(value, str):
+            value.encode()
+    except UnicodeError as error:
+        raise Rejection("malformed-row", f"texts[{place}]: {error}, wanted UTF-8") from error
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Rejection("malformed-row", f"texts[{place}] is {value!r}, wanted a string")
+    if "\0" in value:
+        raise Rejection("malformed-row", f"texts[{place}] is {value!r}, wanted no null bytes")
+    return value.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -92,6 +92,14 @@ def encoded(image: Image.Image, suffix: str) -> bytes:
     """The picture as a file with this suffix."""
     out = io.BytesIO()
     image.save(out, _FORMATS.get(suffix, suffix))
+    return out.getvalue()
+
+
+def frames(images: Sequence[Image.Image]) -> bytes:
+    """Several pictures in one TIFF."""
+    first, *others = images
+    out = io.BytesIO()
+    first.save(out, "tiff", save_all=True, append_images=others)
     return out.getvalue()
 
 

@@ -1,202 +1,206 @@
-"""Made-up documents whose texts say what their pictures show, in the formats of four datasets."""
+"""Made-up documents of one to six pictures, each followed by what it shows, in four formats."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.interfaces import SyntheticContent
 from mmcore.kit.drawing import Picture
 from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
-from mmcore_blip3.made_up_captions import describe, encoded, write_tar
+from mmcore_blip3.made_up_captions import describe, encoded, frames, write_tar
 
-MOST_PICTURES: Final = 4
-DEAD_SHARE: Final = 0.2
-"""How many of a document's pictures, beside the first, cannot be had: links rot."""
+MOST_PICTURES: Final = 6
 
-ROW_GROUP: Final = 32
+ROW_GROUP: Final = 64
+"""Rows; with six drawn pictures each they take about a megabyte, and 16 at most."""
 
-STRINGS: Final = pa.list_(pa.string())
-
-
-@attrs.frozen
-class Drawn:
-    """A picture at its place in a document.
-
-    Attributes:
-        picture: what it shows.
-        alive: whether its bytes are there.
-    """
-
-    picture: Picture
-    alive: bool
-
-
-Slot = str | Drawn
-
-
-def document(row: int, content: SyntheticContent, source: str) -> list[Slot]:
-    """Paragraphs and pictures in reading order; what is said of a picture stands beside it."""
-    rng = row_generator(source, content, row)
-    pictures = draw_row(content, rng.randint(1, MOST_PICTURES), rng)
-    slots: list[Slot] = [f"Page {row + 1}"] if rng.random() < 0.5 else []
-    for number, picture in enumerate(pictures):
-        drawn = Drawn(picture, alive=number == 0 or rng.random() >= DEAD_SHARE)
-        said = describe(picture)
-        slots += [drawn, said] if rng.random() < 0.6 else [f"Below: {said}", drawn]
-        if rng.random() < 0.3:
-            slots.append(f"So much of picture {number + 1}.")
-    return slots
+Slot = str | Picture | None
+"""A paragraph, a picture, or a picture that is no longer to be had."""
 
 
 def make_up_obelics(folder: Path, content: SyntheticContent, *, bytes_column: str) -> None:
-    """Write parquet files with OBELICS' columns, and the pictures' bytes beside them.
+    """Write a few parquet files with OBELICS' columns and the pictures' bytes.
 
     Raises:
         ValueError: ``folder`` holds anything else, or a topic is not known.
     """
 
-    def about(row: int, slots: Sequence[Slot]) -> dict[str, object]:
-        metadata = [{"src": "made up"} if isinstance(one, Drawn) else None for one in slots]
-        page = {"url": f"https://example.org/pages/{row}"}
-        return {"metadata": json.dumps(metadata), "general_metadata": json.dumps(page)}
-
-    columns = {"metadata": pa.string(), "general_metadata": pa.string()}
-    _write_parquet(folder, content, "obelics", bytes_column, columns, about)
-
-
-def make_up_mint_html(folder: Path, content: SyntheticContent, *, bytes_column: str) -> None:
-    """Write parquet files with MINT-1T HTML's columns, and the pictures' bytes beside them. The
-    hashes are those of the pictures in order, without the slots of texts.
-
-    Raises:
-        ValueError: ``folder`` holds anything else, or a topic is not known.
-    """
-
-    def about(row: int, slots: Sequence[Slot]) -> dict[str, object]:
-        pictures = [one for one in slots if isinstance(one, Drawn)]
+    def columns(page: str, slots: Sequence[Slot]) -> dict[str, object]:
+        links = _links(page, slots)
+        about = [None if link is None else {"src": link} for link in links]
         return {
-            "url": f"https://example.org/pages/{row}",
-            "cc_dump": "CC-MAIN-2020-05",
-            "image_hashes": [hashlib.sha256(_png(one)).hexdigest()[:16] for one in pictures],
-        }
-
-    columns = {"url": pa.string(), "cc_dump": pa.string(), "image_hashes": STRINGS}
-    _write_parquet(folder, content, "mint1t-html", bytes_column, columns, about)
-
-
-def make_up_mint_pdf(folder: Path, content: SyntheticContent, *, image_member: str) -> None:
-    """Write tars of JSON and a TIFF with a frame for every picture that is there.
-
-    Raises:
-        ValueError: ``folder`` holds anything else, or a topic is not known.
-    """
-
-    def members(slots: Sequence[Slot]) -> dict[str, bytes]:
-        names = _numbered(slots, lambda number: f"page_{number // 2}_image_{10 + number}")
-        alive = [
-            (number, slot.picture.image)
-            for number, slot in enumerate(one for one in slots if isinstance(one, Drawn))
-            if slot.alive
-        ]
-        metadata = [
-            {
-                "page": number // 2,
-                "xref": 10 + number,
-                "width": image.width,
-                "height": image.height,
-                "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
-            }
-            for number, image in alive
-        ]
-        table = {
-            "pdf_name": "made-up.pdf",
+            "images": links,
             "texts": _texts(slots),
-            "images": names,
-            "image_metadata": metadata,
-            "language_id_whole_page_fasttext": {"en": 1.0},
+            "metadata": json.dumps(about),
+            "general_metadata": json.dumps({"url": page}),
+            bytes_column: _pictures(slots),
         }
-        tiff = io.BytesIO()
-        first, *others = (image for _, image in alive)
-        first.save(tiff, "tiff", save_all=True, append_images=others)
-        return {"json": json.dumps(table).encode(), image_member: tiff.getvalue()}
 
-    _write_tars(folder, content, "mint1t-pdf", {"image_member": image_member}, members)
+    schema = {
+        "images": pa.list_(pa.string()),
+        "texts": pa.list_(pa.string()),
+        "metadata": pa.string(),
+        "general_metadata": pa.string(),
+        bytes_column: pa.list_(pa.binary()),
+    }
+    _write_parquet("obelics", folder, content, bytes_column, schema, columns)
 
 
-def make_up_mint_arxiv(
-    folder: Path, content: SyntheticContent, *, json_member: str, texts_key: str, images_key: str
-) -> None:
-    """Write tars of JSON and a PNG member for every figure that is there.
+def make_up_html(folder: Path, content: SyntheticContent, *, bytes_column: str) -> None:
+    """Write a few parquet files with MINT-1T-HTML's columns and the pictures' bytes.
 
     Raises:
         ValueError: ``folder`` holds anything else, or a topic is not known.
     """
 
-    def members(slots: Sequence[Slot]) -> dict[str, bytes]:
-        names = _numbered(slots, lambda number: f"fig{number + 1}.png")
-        table = {texts_key: _texts(slots), images_key: names}
-        figures = {
-            name: _png(slot)
-            for name, slot in zip(names, slots, strict=True)
-            if name is not None and isinstance(slot, Drawn) and slot.alive
+    def columns(page: str, slots: Sequence[Slot]) -> dict[str, object]:
+        links = _links(page, slots)
+        return {
+            "texts": _texts(slots),
+            "images": links,
+            "url": page,
+            "cc_dump": "CC-MAIN-2020-05",
+            "image_hashes": [_digest(link) for link in links if link is not None],
+            bytes_column: _pictures(slots),
         }
-        return {json_member: json.dumps(table).encode(), **figures}
 
-    keys = {"json_member": json_member, "texts_key": texts_key, "images_key": images_key}
-    _write_tars(folder, content, "mint1t-arxiv", keys, members)
+    schema = {
+        "texts": pa.list_(pa.string()),
+        "images": pa.list_(pa.string()),
+        "url": pa.string(),
+        "cc_dump": pa.string(),
+        "image_hashes": pa.list_(pa.string()),
+        bytes_column: pa.list_(pa.binary()),
+    }
+    _write_parquet("mint1t-html", folder, content, bytes_column, schema, columns)
+
+
+def make_up_pdf(folder: Path, content: SyntheticContent) -> None:
+    """Write a few tars of ``<key>.json`` and multi-frame ``<key>.tiff``. Frames are in the order
+    of pages and numbers, not of reading; a picture that is not to be had lacks its metadata.
+
+    Raises:
+        ValueError: ``folder`` holds anything else, or a topic is not known.
+    """
+
+    def members(name: str, slots: Sequence[Slot], rng: random.Random) -> dict[str, bytes]:
+        drawn = sum(not isinstance(slot, str) for slot in slots)
+        numbers = iter(rng.sample(range(1, 1000), drawn))
+        where = [None if isinstance(slot, str) else (0, next(numbers)) for slot in slots]
+        held = sorted(
+            (place, slot.image)
+            for place, slot in zip(where, slots, strict=True)
+            if place is not None and isinstance(slot, Picture)
+        )
+        document = {
+            "texts": _texts(slots),
+            "images": [None if at is None else f"page_{at[0]}_image_{at[1]}" for at in where],
+            "image_metadata": [
+                {
+                    "page": page,
+                    "xref": xref,
+                    "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+                    "width": image.width,
+                    "height": image.height,
+                }
+                for (page, xref), image in held
+            ],
+            "language_id_whole_page_fasttext": {"en": 1.0},
+            "bff_contained_ngram_count_before_dedupe": 0,
+            "pdf_name": f"{name}.pdf",
+        }
+        tiff = frames([image for _, image in held])
+        return {"json": json.dumps(document).encode(), "tiff": tiff}
+
+    _write_tars("mint1t-pdf", folder, content, {}, members)
+
+
+def make_up_arxiv(
+    folder: Path, content: SyntheticContent, *, texts_key: str, images_key: str, image_member: str
+) -> None:
+    """Write a few tars of a paper's JSON and its pictures, each a PNG member.
+
+    Raises:
+        ValueError: ``folder`` holds anything else, or a topic is not known.
+    """
+
+    def members(name: str, slots: Sequence[Slot], rng: random.Random) -> dict[str, bytes]:
+        figures = [slot for slot in slots if not isinstance(slot, str)]
+        named = iter(range(len(figures)))
+        images = [None if isinstance(slot, str) else f"{next(named)}.png" for slot in slots]
+        document = {texts_key: _texts(slots), images_key: images}
+        held = {"json": json.dumps(document).encode()}
+        for number, figure in enumerate(figures):
+            if figure is not None:
+                suffix = image_member.replace("{image}", f"{number}.png")
+                held[suffix.replace("{n}", str(number))] = encoded(figure.image, "png")
+        return held
+
+    keys = {"texts_key": texts_key, "images_key": images_key, "image_member": image_member}
+    _write_tars("mint1t-arxiv", folder, content, keys, members)
+
+
+def draw_document(content: SyntheticContent, rng: random.Random) -> list[Slot]:
+    """Pictures, each followed by what it shows. Half of the documents begin with text; here and
+    there a picture that nothing is said about is no longer to be had."""
+    pictures = draw_row(content, rng.randint(1, MOST_PICTURES), rng)
+    slots: list[Slot] = []
+    if rng.random() < 0.5:
+        slots.append(f"Pictures on this page: {len(pictures)}.")
+    for picture in pictures:
+        slots += [picture, describe(picture)]
+        if rng.random() < 0.2:
+            slots.append(None)
+    if rng.random() < 0.5:
+        slots.append("There are no more pictures.")
+    return slots
 
 
 def _write_parquet(
+    source: str,
     folder: Path,
     content: SyntheticContent,
-    source: str,
     bytes_column: str,
-    columns: Mapping[str, pa.DataType],
-    about: Callable[[int, Sequence[Slot]], dict[str, object]],
+    schema: dict[str, pa.DataType],
+    columns: Callable[[str, Sequence[Slot]], dict[str, object]],
 ) -> None:
-    schema = pa.schema(
-        {"texts": STRINGS, "images": STRINGS, bytes_column: pa.list_(pa.binary()), **columns}
-    )
-
-    def values(row: int) -> dict[str, object]:
-        slots = document(row, content, source)
-        return {
-            "texts": _texts(slots),
-            "images": _numbered(slots, lambda n: f"https://example.org/{source}/{row}/{n}.png"),
-            bytes_column: [
-                _png(slot) if isinstance(slot, Drawn) and slot.alive else None for slot in slots
-            ],
-            **about(row, slots),
-        }
+    def row(number: int) -> dict[str, object]:
+        slots = draw_document(content, row_generator(source, content, number))
+        return columns(f"https://example.org/{source}/{number}", slots)
 
     def write(scratch: Path) -> None:
-        for number, rows in enumerate(shard_ranges(content.rows)):
-            table = pa.Table.from_pylist([values(row) for row in rows], schema=schema)
-            pq.write_table(table, scratch / f"{number:05}.parquet", row_group_size=ROW_GROUP)
+        ranges = shard_ranges(content.rows)
+        for shard, rows in enumerate(ranges):
+            table = pa.Table.from_pylist([row(one) for one in rows], schema=pa.schema(schema))
+            path = scratch / f"train-{shard:05}-of-{len(ranges):05}.parquet"
+            pq.write_table(table, path, row_group_size=ROW_GROUP)
 
     write_whole(folder, source, content, {"bytes_column": bytes_column}, write)
 
 
 def _write_tars(
+    source: str,
     folder: Path,
     content: SyntheticContent,
-    source: str,
     keys: Mapping[str, object],
-    members: Callable[[Sequence[Slot]], Mapping[str, bytes]],
+    members: Callable[[str, Sequence[Slot], random.Random], dict[str, bytes]],
 ) -> None:
+    def row(number: int) -> tuple[str, dict[str, bytes]]:
+        rng = row_generator(source, content, number)
+        name = _digest(f"{source}/{number}")
+        return name, members(name, draw_document(content, rng), rng)
+
     def write(scratch: Path) -> None:
-        for number, rows in enumerate(shard_ranges(content.rows)):
-            named = ((f"{row:032x}", members(document(row, content, source))) for row in rows)
-            write_tar(scratch / f"{number:05}.tar", named)
+        for shard, rows in enumerate(shard_ranges(content.rows)):
+            write_tar(scratch / f"{source}-{shard:05}.tar", map(row, rows))
 
     write_whole(folder, source, content, keys, write)
 
@@ -205,15 +209,16 @@ def _texts(slots: Sequence[Slot]) -> list[str | None]:
     return [slot if isinstance(slot, str) else None for slot in slots]
 
 
-def _numbered(slots: Sequence[Slot], name: Callable[[int], str]) -> list[str | None]:
-    """The pictures' names in their slots, numbered from 0."""
-    names: list[str | None] = []
-    count = 0
-    for slot in slots:
-        names.append(name(count) if isinstance(slot, Drawn) else None)
-        count += isinstance(slot, Drawn)
-    return names
+def _pictures(slots: Sequence[Slot]) -> list[bytes | None]:
+    return [encoded(slot.image, "png") if isinstance(slot, Picture) else None for slot in slots]
 
 
-def _png(drawn: Drawn) -> bytes:
-    return encoded(drawn.picture.image, "png")
+def _links(page: str, slots: Sequence[Slot]) -> list[str | None]:
+    """Where the pictures were found, also those that are no longer there."""
+    return [
+        None if isinstance(slot, str) else f"{page}/{place}.png" for place, slot in enumerate(slots)
+    ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

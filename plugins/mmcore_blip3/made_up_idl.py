@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from mmcore.interfaces import SyntheticContent
 from mmcore.kit.drawing import Picture
 from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
-from mmcore_blip3.made_up_captions import write_tar
+from mmcore_blip3.made_up_captions import frames, write_tar
 
 NAME: Final = "idl"
 
@@ -31,7 +30,7 @@ def make_up_idl(
         pictures = draw_row(content, rng.randint(1, MOST_PAGES), rng)
         pages = [_page(picture, lines_key) for picture in pictures]
         document = json.dumps({pages_key: pages}).encode()
-        return {"tif": _frames(pictures), text_member: document}
+        return {"tif": frames([picture.image for picture in pictures]), text_member: document}
 
     def write(scratch: Path) -> None:
         for number, rows in enumerate(shard_ranges(content.rows)):
@@ -50,10 +49,3 @@ def _page(picture: Picture, lines_key: str) -> dict[str, object]:
         "bbox": [[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in boxes],
         "score": [1.0] * len(boxes),
     }
-
-
-def _frames(pictures: list[Picture]) -> bytes:
-    first, *others = (picture.image for picture in pictures)
-    out = io.BytesIO()
-    first.save(out, "tiff", save_all=True, append_images=others)
-    return out.getvalue()
