@@ -63,7 +63,9 @@ def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool)
             casting.forget()
         kept = recorder.live
         recorder.in_backward = True
-        total.backward()
+        # Not total.backward(): while torch asks a function mode about that call, modes are off, and
+        # what is recomputed inside of it would have other number formats than before.
+        torch.autograd.backward(total)
     return Work(
         forward=recorder.flops["forward"],
         backward=recorder.flops["backward"],

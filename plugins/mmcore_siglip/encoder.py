@@ -28,6 +28,7 @@ class Siglip(nn.Module):
         width, depth, heads, mlp_width: D, number of blocks, A, inner width of the MLPs.
         patch_size, image_size: sides in pixels; what a whole patch does not reach is not seen.
         positions: a learned table, or a fixed one of sines and cosines.
+        recompute: compute the blocks again in the backward pass, to save memory.
         attention: which kernel is used.
     """
 
@@ -41,6 +42,7 @@ class Siglip(nn.Module):
         patch_size: int,
         image_size: int,
         positions: Literal["learned", "sincos"],
+        recompute: bool = False,
         attention: Attention,
     ) -> None:
         super().__init__()
@@ -57,6 +59,7 @@ class Siglip(nn.Module):
             act_layer="gelu_tanh",
             attn_layer=KernelAttention,
         )
+        self.trunk.set_grad_checkpointing(recompute)
         self.trunk.attn_pool.requires_grad_(False)
         for module in self.trunk.modules():
             if isinstance(module, KernelAttention):

@@ -93,6 +93,10 @@ class SiglipSpec(EncoderSpec):
         validator=gt(0),
         metadata=doc("side of a view", unit="pixels"),
     )
+    recompute: bool = attrs.field(
+        default=False,
+        metadata=doc("compute the blocks again in the backward pass, to save memory"),
+    )
 
     @property
     def view(self) -> ViewFormat:
@@ -138,6 +142,7 @@ class SiglipSpec(EncoderSpec):
             patch_size=self.patch_size,
             image_size=self.image_size,
             positions=self.positions,
+            recompute=self.recompute,
             attention=attention,
         )
 

@@ -55,3 +55,18 @@ def test_parameters_are_the_published_ones(tmp_path, variant, sizes):
 def test_an_unknown_gpu_is_told_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'h100-80g'"):
         gpu_named("h100-80gb")
+
+
+def test_an_encoder_that_learns_keeps_less_where_it_is_recomputed(tmp_path):
+    """Under autocast, what is recomputed has the number formats that it had before."""
+    text = RECIPE.format(variant="mini-4k-instruct").replace(
+        '["token_sampler", "llm"]', '["encoder", "token_sampler", "llm"]'
+    )
+    kept, repeated = [], []
+    for keys in ("", "\nrecompute = true"):
+        (tmp_path / "big.toml").write_text(text.replace('"siglip"', f'"siglip"{keys}'))
+        [stage] = plan(load_recipe(tmp_path / "big.toml"), gpus=64, gpu="h100-80g").stages
+        kept.append(stage.memory.step)
+        repeated.append(stage.flops.recompute)
+    assert kept[1] < kept[0] - 5e9
+    assert repeated[1] > repeated[0]

@@ -134,3 +134,24 @@ def test_weights_in_bfloat16_give_features_in_bfloat16(positions):
     found_NPD = encoder(pixels_NCHW)
     assert found_NPD.dtype == torch.bfloat16
     torch.testing.assert_close(found_NPD.float(), wanted_NPD, rtol=0.1, atol=0.1)
+
+
+def test_recomputed_blocks_give_the_same_gradients():
+    pixels_NCHW = torch.randint(0, 256, (2, 3, 56, 56), dtype=torch.uint8)
+    gradients, kept = [], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        encoder = attrs.evolve(TINY, recompute=recompute).build(attention="sdpa")
+        saved = []
+
+        def keep(tensor, saved=saved):
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            features_NPD = encoder(pixels_NCHW)
+        features_NPD.square().sum().backward()
+        gradients.append([p.grad for p in encoder.parameters() if p.requires_grad])
+        kept.append(sum(saved))
+    torch.testing.assert_close(*gradients)
+    assert kept[1] < kept[0] / 2 + 1000  # of two blocks the inputs are left
