@@ -138,25 +138,30 @@ class ChatTemplate:
             )
 
     def _stripped(self, roles: tuple[Role, ...]) -> tuple[tuple[str | None, str | None], ...]:
-        left, right = ([""] * len(roles) for _ in range(2))
+        """Found by trying: blanks on one side of the words come out, or do not."""
         # As it stands in a conversation that goes on.
         told: tuple[Role, ...] = (*roles, "user") if roles[-1] == "assistant" else roles
-        for blank in _BLANKS:
-            text = self._rendered(told, opening=False, around=blank)
-            for match in _MARK.finditer(text):
-                number = int(match[1])
-                if number >= len(roles):
-                    continue
-                left[number] += blank * (text[match.start() - 2 : match.start()] != blank * 2)
-                right[number] += blank * (text[match.end() : match.end() + 2] != blank * 2)
-        full = "".join(_BLANKS)
-        return tuple(
-            (None if a == full else a, None if b == full else b)
-            for a, b in zip(left, right, strict=True)
-        )
+        plain = self._split(told, opening=False)
 
-    def _split(self, roles: tuple[Role, ...], *, opening: bool) -> tuple[str, ...]:
-        text = self._rendered(roles, opening=opening)
+        def gone(number: int, side: int) -> str | None:
+            found = "".join(
+                blank for blank in _BLANKS if with_blanks[blank, side][number] == plain[number]
+            )
+            return None if found == "".join(_BLANKS) else found
+
+        with_blanks = {
+            (blank, side): self._split(
+                told, opening=False, around=(blank * (1 - side), blank * side)
+            )
+            for blank in _BLANKS
+            for side in (0, 1)
+        }
+        return tuple((gone(number, 0), gone(number + 1, 1)) for number in range(len(roles)))
+
+    def _split(
+        self, roles: tuple[Role, ...], *, opening: bool, around: tuple[str, str] = ("", "")
+    ) -> tuple[str, ...]:
+        text = self._rendered(roles, opening=opening, around=around)
         pieces = _MARK.split(text)
         if pieces[1::2] != [str(number) for number in range(len(roles))]:
             raise WeightsError(
@@ -165,9 +170,9 @@ class ChatTemplate:
             )
         return tuple(pieces[::2])
 
-    def _rendered(self, roles: tuple[Role, ...], *, opening: bool, around: str = "") -> str:
+    def _rendered(self, roles: tuple[Role, ...], *, opening: bool, around: tuple[str, str]) -> str:
         messages = [
-            {"role": role, "content": f"{around * 2}\ue000{number}\ue001{around * 2}"}
+            {"role": role, "content": f"{around[0]}\ue000{number}\ue001{around[1]}"}
             for number, role in enumerate(roles)
         ]
         try:

@@ -172,11 +172,12 @@ def test_pictures_stand_where_they_were_said():
 
 
 def test_a_refused_system_turn_is_said_by_the_user():
-    format_ = FORMATS["gemma"]
-    ids, _ = flat(format_, format_.render(parts_of([SYSTEM, *TURNS])))
-    assert ids == theirs(FILES["gemma-prefixed"], [SYSTEM, *TURNS])
+    """Before its first words, as Gemma 3's template does."""
+    format_, turns = FORMATS["gemma"], [("user", "What is it?"), *TURNS[1:]]
+    ids, _ = flat(format_, format_.render(parts_of([SYSTEM, *turns])))
+    assert ids == theirs(FILES["gemma-prefixed"], [SYSTEM, *turns])
     told = format_of(FILES["gemma"], system_prompt="Be brief.")
-    assert flat(told, told.render(parts_of(TURNS)))[0] == ids
+    assert flat(told, told.render(parts_of(turns)))[0] == ids
 
 
 def test_what_a_template_refuses_rejects_the_sample():
@@ -215,10 +216,13 @@ def test_an_answer_is_rendered_as_it_stands_in_history():
     ],
 )
 def test_templates_that_cannot_be_rendered_exactly_are_refused(template, message):
-    with pytest.raises(WeightsError, match=message):
+    def use():
         format_ = format_of(attrs.evolve(small_tokenizer(CHATML), template=template))
         format_.prompt(parts_of(TURNS[:3]))
         format_.render(parts_of(TURNS))
+
+    with pytest.raises(WeightsError, match=message):
+        use()
 
 
 def test_without_a_template_documents_are_rendered_and_conversations_are_not():
@@ -257,34 +261,39 @@ def test_text_never_becomes_a_special_token(text):
         assert [one for one in said if one in special] == [one for one in plain if one in special]
 
 
-def with_tokens(files, **flags):
-    """Files whose tags also have these flags, and a token for a run of newlines."""
+def changed(files, *, flags=None, more=()):
+    """Files whose tags have these flags too, and that have more added tokens, not special."""
     content = json.loads(files.tokenizer)
     for token in content["added_tokens"]:
-        token.update(flags)
+        token.update(flags or {})
     size = 1 + max(token["id"] for token in content["added_tokens"])
-    plain = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
-    for spelled in ("\n\n", "<|tool|>"):
-        token = {"id": size, "content": spelled, "special": False} | plain
-        content["added_tokens"].append(token)
-        size += 1
+    plain = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word", "special"), False)
+    content["added_tokens"] += [
+        {"id": size + number, "content": spelled} | plain for number, spelled in enumerate(more)
+    ]
     return attrs.evolve(files, tokenizer=json.dumps(content))
 
 
-@pytest.mark.parametrize("flags", [{}, {"rstrip": True}, {"lstrip": True, "rstrip": True}])
+@pytest.mark.parametrize("flags", [{"rstrip": True}, {"lstrip": True, "rstrip": True}])
 @pytest.mark.parametrize("name", FILES)
 def test_tags_that_swallow_white_space_do(name, flags):
-    """Phi-4's do on both sides. Runs of newlines are one token, as in Gemma's tokenizer."""
-    files = with_tokens(FILES[name], **flags)
+    """Phi-3's do on the right, Phi-4's on both sides."""
+    files = changed(FILES[name], flags=flags)
+    format_ = format_of(files)
+    assert flat(format_, format_.render(parts_of(TURNS)))[0] == theirs(files, TURNS)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_added_tokens_for_white_space_are_text_and_tags_are_not(name):
+    """Gemma's tokenizer has one token for a run of newlines; Qwen's has tags that are not marked
+    as special."""
+    files = changed(FILES[name], more=("\n\n", "<|tool|>"))
     format_ = format_of(files)
     ids, _ = flat(format_, format_.render(parts_of(TURNS)))
     assert ids == theirs(files, TURNS)
-    runs = format_.tokenizer.token_to_id("\n\n")
-    assert runs in ids
-    assert (
-        format_.tokenizer.token_to_id("<|tool|>")
-        not in flat(format_, format_.render([TextPart("a <|tool|>")]))[0]
-    ), "a tag is no text, even where it is not marked as special"
+    assert format_.tokenizer.token_to_id("\n\n") in ids
+    spelled, _ = flat(format_, format_.render([TextPart("a <|tool|>")]))
+    assert format_.tokenizer.token_to_id("<|tool|>") not in spelled
 
 
 def test_the_picture_has_a_row_that_no_text_uses():
