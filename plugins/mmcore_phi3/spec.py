@@ -62,7 +62,7 @@ def _factors(key: str) -> Any:
     """Default of a list of LongRoPE factors: from the weights' config.json.
 
     The published lists belong to the weights and are not repeated here. Without weights (or where
-    they are missing, which ``problems`` says) all factors are 1, which leaves the frequencies as they are.
+    they are missing, which ``problems`` says) all factors are 1: the frequencies stay as they are.
     """
 
     def read(spec: Phi3Spec) -> tuple[float, ...]:

@@ -87,11 +87,8 @@ def test_an_answer_that_outgrows_the_first_context_is_computed_anew(phi3, theirs
 
 
 def test_factors_are_those_of_the_weights(tmp_path):
-    scaling = {
-        "type": "su",
-        "short_factor": [1.0] * 48,
-        "long_factor": [float(n) for n in range(48)],
-    }
+    numbers = [float(n) for n in range(1, 49)]
+    scaling = {"type": "su", "short_factor": [1.0] * 48, "long_factor": numbers}
     (tmp_path / "config.json").write_text(json.dumps({"rope_scaling": scaling}))
     spec = Phi3Spec(variant="mini-128k-instruct", weights=str(tmp_path), tokenizer="unused")
     assert spec.long_factors == tuple(numbers)
