@@ -26,7 +26,8 @@ INDEX = "model.safetensors.index.json"
 
 TENSORS = "*.safetensors"
 TOKENIZER = "tokenizer.json"
-WEIGHT_FILES = (TENSORS, INDEX, "config.json", "generation_config.json")
+CONFIG_FILE = "config.json"
+WEIGHT_FILES = (TENSORS, INDEX, CONFIG_FILE, "generation_config.json")
 TOKENIZER_FILES = (
     TOKENIZER,
     "tokenizer_config.json",
