@@ -157,6 +157,7 @@ def tensor_folder(
     with ExitStack() as stack:
         files = {}
         for file in dict.fromkeys(owner.values()):
+            assert file == Path(file).name, f"{file} is to lie in {folder}"
             here = {name: one for name, one in declared.items() if owner[name] == file}
             made = TensorFile(folder / file, here, metadata or {"format": "pt"})
             files[file] = stack.enter_context(made)
