@@ -18,10 +18,15 @@ ZERO = "zero"
 
 
 def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> Iterator[Change]:
-    """What the recipe's own keys offer: each alone, then all of them, then more GPUs."""
+    """What the recipe's own keys offer: each alone, then all of them, then more GPUs; what would
+    not lower the memory is left out."""
+    now = costs.memory(stage, gpus).most
     together, names = recipe, []
     for name, changed in _options(recipe):
-        yield _change(name, changed, stage, None, gpus, gpu)
+        alone = _change(name, changed, stage, None, gpus, gpu)
+        if alone.bytes >= now:
+            continue
+        yield alone
         names.append(name)
         [(_, together)] = [one for one in _options(together) if one[0] == name]
     if len(names) > 1:
@@ -35,7 +40,9 @@ def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> 
         )
         yield _change(name, recipe, half, costs, gpus, gpu)
     if recipe.engine.multi_process:
-        yield _change(f"--gpus {2 * gpus}", recipe, stage, costs, 2 * gpus, gpu)
+        more = _change(f"--gpus {2 * gpus}", recipe, stage, costs, 2 * gpus, gpu)
+        if more.bytes < now:
+            yield more
 
 
 def _options(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
