@@ -21,6 +21,13 @@ def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> 
     """What the recipe's own keys offer: each alone, then all of them, then more GPUs; what would
     not lower the memory is left out."""
     now = costs.memory(stage, gpus).most
+    yield from _keys(recipe, stage, now, gpus, gpu)
+    for change in _sizes(recipe, stage, costs, gpus, gpu):
+        if change.bytes < now:
+            yield change
+
+
+def _keys(recipe: Recipe, stage: Stage, now: int, gpus: int, gpu: Gpu) -> Iterator[Change]:
     together, names = recipe, []
     for name, changed in _options(recipe):
         alone = _change(name, changed, stage, None, gpus, gpu)
@@ -31,6 +38,9 @@ def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> 
         [(_, together)] = [one for one in _options(together) if one[0] == name]
     if len(names) > 1:
         yield _change(" ".join(names), together, stage, None, gpus, gpu)
+
+
+def _sizes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> Iterator[Change]:
     half = _half(stage)
     if half is not None:
         batch = f"stages.{stage.name}.batch"
@@ -40,9 +50,7 @@ def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> 
         )
         yield _change(name, recipe, half, costs, gpus, gpu)
     if recipe.engine.multi_process:
-        more = _change(f"--gpus {2 * gpus}", recipe, stage, costs, 2 * gpus, gpu)
-        if more.bytes < now:
-            yield more
+        yield _change(f"--gpus {2 * gpus}", recipe, stage, costs, 2 * gpus, gpu)
 
 
 def _options(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
