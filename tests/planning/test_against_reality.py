@@ -30,7 +30,7 @@ HUNDRED_MILLION = (
     "model.llm.kv_heads=12",
     "model.llm.mlp_width=2048",
 )
-"""The tiny recipe with some 90 million parameters and more."""
+"""The tiny recipe with 108 million parameters."""
 
 
 def deepspeed(zero: int, precision: str, bucket: int) -> tuple[str, ...]:

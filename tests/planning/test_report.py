@@ -84,6 +84,21 @@ def test_json_is_the_plan_in_plain_values(told, tiny):
     assert stage["steps"] == 1675  # 0.75e6 / 448, rounded up
 
 
+def test_every_key_of_json_is_in_the_manual(request, tiny):
+    page = (request.config.rootpath / "docs" / "performance.md").read_text()
+
+    def keys(value):
+        if isinstance(value, dict):
+            yield from value
+        for inner in value.values() if isinstance(value, dict) else value:
+            if isinstance(inner, dict | list):
+                yield from keys(inner)
+
+    found = plan(tiny(), gpu=SMALL).to_dict()
+    assert found["stages"][2]["changes"]
+    assert [key for key in keys(found) if f"`{key}`" not in page] == []
+
+
 def test_hours_are_work_over_the_rate_that_is_reached(tiny):
     found = plan(tiny(), gpu="a10", mfu=0.5)
     stage = found.stages[0]
