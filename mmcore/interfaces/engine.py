@@ -72,11 +72,13 @@ class EngineMemory:
         weights: number format of the module's weights in the forward pass.
         items: what is there while a pack is computed.
         start: bytes at the most while the engine is being built.
+        backward: what is there beside the items in a backward pass, and not in a forward pass.
     """
 
     weights: Literal["fp32", "bf16"]
     items: tuple[MemoryItem, ...]
     start: int
+    backward: tuple[MemoryItem, ...] = ()
 
 
 class Engine(Protocol):

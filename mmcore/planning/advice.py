@@ -18,14 +18,29 @@ ZERO = "zero"
 
 
 def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> Iterator[Change]:
-    """What the recipe's own keys offer: each alone, then all of them, then more GPUs."""
+    """What the recipe's own keys offer: each alone, then all of them, then more GPUs; what would
+    not lower the memory is left out."""
+    now = costs.memory(stage, gpus).most
+    yield from _keys(recipe, stage, now, gpus, gpu)
+    for change in _sizes(recipe, stage, costs, gpus, gpu):
+        if change.bytes < now:
+            yield change
+
+
+def _keys(recipe: Recipe, stage: Stage, now: int, gpus: int, gpu: Gpu) -> Iterator[Change]:
     together, names = recipe, []
     for name, changed in _options(recipe):
-        yield _change(name, changed, stage, None, gpus, gpu)
+        alone = _change(name, changed, stage, None, gpus, gpu)
+        if alone.bytes >= now:
+            continue
+        yield alone
         names.append(name)
         [(_, together)] = [one for one in _options(together) if one[0] == name]
     if len(names) > 1:
         yield _change(" ".join(names), together, stage, None, gpus, gpu)
+
+
+def _sizes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> Iterator[Change]:
     half = _half(stage)
     if half is not None:
         batch = f"stages.{stage.name}.batch"

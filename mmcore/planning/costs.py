@@ -69,18 +69,26 @@ class Costs:
         engine = self.engine(stage, ranks)
         _, work = self.work(stage, ranks)
         buffers = sum(buffer.nbytes for buffer in self._model.buffers())
-        own = (
+        moments = (
+            _at(engine.items, work.peak_forward - work.kept),
+            _at((*engine.items, *engine.backward), work.peak_backward - work.kept),
+        )
+        always = (
             MemoryItem("pack and tables", work.batch + buffers),
             MemoryItem("kept activations", work.kept),
-            MemoryItem("working memory", work.peak - work.kept),
         )
-        return MemoryPlan(items=(*engine.items, *own), start=engine.start)
+        worst = max(moments, key=lambda items: sum(item.bytes for item in items))
+        return MemoryPlan(items=(*worst[:-1], *always, worst[-1]), start=engine.start)
 
     def _write_weights(self, dtype: torch.dtype) -> None:
         """Engines that compute on copies cast parameters, and leave buffers as they are."""
         for parameter in self._model.parameters():
             if parameter.dtype != dtype:
                 parameter.data = parameter.data.to(dtype)
+
+
+def _at(held: tuple[MemoryItem, ...], working: int) -> tuple[MemoryItem, ...]:
+    return (*held, MemoryItem("working memory", working))
 
 
 @attrs.frozen

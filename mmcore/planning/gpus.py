@@ -63,6 +63,6 @@ def gpu_named(name: str) -> Gpu:
     close = nearest(wanted, GPUS)
     hint = f"; did you mean {close!r}?" if close else ""
     raise ValueError(
-        f"GPU {name!r} is not known{hint} (known are {', '.join(GPUS)}; or give --memory and "
-        "--peak of another)"
+        f"GPU {name!r} is not known{hint} (known are {', '.join(GPUS)}); without a kind the plan "
+        "has memory and FLOPs, but neither hours nor fit"
     )

@@ -22,7 +22,8 @@ class Work:
         forward, backward, recompute: floating-point operations of matrix products, convolutions
             and attention; ``recompute`` is forward work repeated in the backward pass.
         kept: bytes of activations that wait for the backward pass.
-        peak: the most bytes at any moment, ``kept`` included; gradients are counted one at a time.
+        peak_forward, peak_backward: the most bytes at any moment of the pass, ``kept`` included;
+            gradients are counted one at a time.
         batch: bytes of the pack itself.
     """
 
@@ -30,7 +31,8 @@ class Work:
     backward: int
     recompute: int
     kept: int
-    peak: int
+    peak_forward: int
+    peak_backward: int
     batch: int
 
 
@@ -61,7 +63,8 @@ def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool)
         total, _ = step(batch, [1.0] * objectives)
         if casting is not None:
             casting.forget()
-        kept = recorder.live
+        kept, peak_forward = recorder.live, recorder.peak
+        recorder.peak = kept
         recorder.in_backward = True
         # Not total.backward(): while torch asks a function mode about that call, modes are off, and
         # what is recomputed inside of it would have other number formats than before.
@@ -71,7 +74,8 @@ def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool)
         backward=recorder.flops["backward"],
         recompute=recorder.flops["recompute"],
         kept=kept,
-        peak=recorder.peak,
+        peak_forward=peak_forward,
+        peak_backward=recorder.peak,
         batch=sum(tensor.nbytes for tensor in tensors_of(batch)),
     )
 

@@ -109,5 +109,16 @@ def _advised(
     if stages[worst].fits:
         return stages
     found = tuple(changes(recipe, recipe.stages[worst], costs, gpus, gpu))
-    stages[worst] = attrs.evolve(stages[worst], changes=found)
+    notes = (*stages[worst].notes, *_too_large_at_the_start(stages[worst], gpu))
+    stages[worst] = attrs.evolve(stages[worst], changes=found, notes=notes)
     return stages
+
+
+def _too_large_at_the_start(stage: StagePlan, gpu: Gpu) -> tuple[str, ...]:
+    start = attrs.evolve(stage.memory, items=())
+    if start.fits(gpu):
+        return ()
+    return (
+        "at the start every GPU has the whole model in float32, before an engine shares anything "
+        "out: only a larger GPU or a smaller model helps",
+    )

@@ -72,6 +72,7 @@ class _Reader:
         converter = Converter()
         hooks: list[tuple[Callable[[Any], bool], Callable[[Node, Any], object]]] = [
             (lambda _: True, self._unsupported),
+            (lambda kind: kind is object, self._anything),
             (attrs.has, self._table),
             (lambda kind: kind is TrainablePart, self._trainable_part),
             (is_spec, self._spec),
@@ -103,6 +104,14 @@ class _Reader:
     def _unsupported(self, node: Node, kind: object) -> object:
         path = spell(self._root, self._paths[node])
         raise TypeError(f"{path}: a recipe cannot hold the declared type {kind!r}")
+
+    def _anything(self, node: Node, kind: object) -> object:
+        """A value that somebody else's library will judge, tables and arrays to any depth."""
+        if isinstance(node.value, dict):
+            return self._mapping(node, dict[str, object])
+        if isinstance(node.value, list):
+            return self._array(node, list[object])
+        return node.value
 
     def _scalar(self, node: Node, kind: Any) -> object:
         value = node.value

@@ -61,12 +61,20 @@ class ZeroMemory:
             "gradients of a pack": self._own_gradients(),
             "master weights": self._master(),
             "moments": FP32 * self.moments * self._shared(self.trainable, sharded=self.zero >= 1),
-            "reduction buffers": self._buffers(),
+            "reduction buffer": self._buffer(),
+        }
+        in_backward = {
+            "reduction buffers": self._double_buffer(),
+            "gradients on their way": self._sent(),
         }
         weights: Literal["fp32", "bf16"] = "bf16" if self.copies else "fp32"
-        items = tuple(MemoryItem(name, size) for name, size in found.items() if size)
-        # The whole module is moved to the device in float32 before DeepSpeed shares it out.
-        return EngineMemory(weights=weights, items=items, start=FP32 * everything)
+        return EngineMemory(
+            weights=weights,
+            items=_filled(found),
+            # The whole module is moved to the device in float32 before DeepSpeed shares it out.
+            start=FP32 * everything,
+            backward=_filled(in_backward),
+        )
 
     @property
     def _width(self) -> int:
@@ -86,24 +94,37 @@ class ZeroMemory:
         return BF16 * self.trainable if self.zero == 1 and self.copies else 0
 
     def _master(self) -> int:
-        """Float32 weights beside the module's; ZeRO 3 updates the module's own if it can."""
-        if self.zero == 0 or (self.zero == 3 and not self.copies):
+        """Float32 weights beside the module's own. ZeRO 3 means to do without them where the
+        module's are float32 too, but compares a device with its name and copies all the same."""
+        if self.zero == 0:
             return 0
         return FP32 * self._shared(self.trainable, sharded=True)
 
-    def _buffers(self) -> int:
-        """Gradients on their way to the ranks that own them."""
-        bucket = self._number("reduce_bucket_size", BUCKET)
-        match self.zero:
-            case 2:  # two to fill in turns, and what is sent, in float32
-                return bucket * (2 * self._width + (FP32 if self.copies else 0))
-            case 3:
-                return bucket * FP32
-            case 1 if not self.copies:
-                return bucket * FP32
-            case _:  # made in the update, when the activations are gone
-                return 0
+    @property
+    def _bucket(self) -> int:
+        """Gradients that go to the ranks that own them in one message."""
+        return self._number("reduce_bucket_size", BUCKET)
+
+    def _buffer(self) -> int:
+        """ZeRO 3 makes it once; so does ZeRO 1 on float32 weights. Else it is made in the update,
+        when the activations are gone."""
+        stays = self.zero == 3 or (self.zero == 1 and not self.copies)
+        return FP32 * self._bucket if stays else 0
+
+    def _double_buffer(self) -> int:
+        """ZeRO 2 makes two anew for every backward pass, to fill one while the other is sent."""
+        return 2 * self._width * self._bucket if self.zero == 2 else 0
+
+    def _sent(self) -> int:
+        """Gradients travel in float32."""
+        if self.zero != 2 or not self.copies:
+            return 0
+        return FP32 * min(self._bucket, self.trainable)
 
     def _number(self, key: str, default: int) -> int:
         value = self.sharding.get(key, default)
         return int(value) if isinstance(value, int | float) else default
+
+
+def _filled(found: Mapping[str, int]) -> tuple[MemoryItem, ...]:
+    return tuple(MemoryItem(name, size) for name, size in found.items() if size)

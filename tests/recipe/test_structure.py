@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcore.recipe import Recipe, RecipeError, load_recipe
+from mmcore.recipe import Recipe, RecipeError, load_recipe, to_toml
 from mmcore_registry import Registry
 
 
@@ -169,3 +169,15 @@ def test_two_distributions_with_one_name(write, specs):
         load_recipe(write(), change, registry=registry)
     change = ("model.token_sampler.use=other-dist:pool",)
     assert load_recipe(write(), change, registry=registry).model.token_sampler.name == "pool"
+
+
+def test_a_table_for_another_library_holds_anything(tmp_path):
+    """DeepSpeed's own configuration has tables in tables, and only DeepSpeed knows them."""
+    changes = '{ zero_optimization = { reduce_bucket_size = 5, names = ["a", { b = 1.5 }] } }'
+    recipe = Path(__file__).parents[2] / "recipes" / "blip3_tiny.toml"
+    overrides = ["engine.use=deepspeed", f"engine.overrides={changes}"]
+    loaded = load_recipe(recipe, overrides)
+    inner = {"reduce_bucket_size": 5, "names": ["a", {"b": 1.5}]}
+    assert loaded.engine.overrides == {"zero_optimization": inner}
+    (tmp_path / "again.toml").write_text(to_toml(loaded))
+    assert load_recipe(tmp_path / "again.toml") == loaded

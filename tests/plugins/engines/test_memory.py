@@ -1,0 +1,128 @@
+"""What the engines hold, against sums by hand: 1000 numbers learn, 200 are frozen, two moments."""
+
+import pytest
+
+from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
+
+SIZES = {"trainable": 1000, "frozen": 200, "moments": 2}
+
+
+def held(spec, ranks):
+    memory = spec.memory(**SIZES, ranks=ranks)
+    return (
+        memory.weights,
+        {item.name: item.bytes for item in memory.items},
+        {item.name: item.bytes for item in memory.backward},
+    )
+
+
+def sharing(zero, precision):
+    buckets = {"reduce_bucket_size": 100, "stage3_max_live_parameters": 500}
+    return DeepSpeedSpec(zero=zero, precision=precision, overrides={"zero_optimization": buckets})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_torch_shares_nothing_and_keeps_float32(precision):
+    weights, items, backward = held(TorchSpec(precision=precision), ranks=1)
+    assert weights == "fp32"
+    assert items == {"weights": 4800, "gradients": 4000, "moments": 8000}
+    assert backward == {}
+
+
+@pytest.mark.parametrize(
+    ("zero", "items", "backward"),
+    [
+        # Float32 weights under autocast, and nothing shared.
+        (0, {"weights": 4800, "gradients": 4000, "moments": 8000}, {}),
+        # 1200 bfloat16 copies; 4 ranks have 250 master weights and 500 moments each.
+        (
+            1,
+            {
+                "weights": 2400,
+                "gradients": 4000,
+                "gradients of a pack": 2000,
+                "master weights": 1000,
+                "moments": 2000,
+            },
+            {},
+        ),
+        # Two buffers of 100 bfloat16 numbers; 100 float32 numbers are sent.
+        (
+            2,
+            {"weights": 2400, "gradients": 1000, "master weights": 1000, "moments": 2000},
+            {"reduction buffers": 400, "gradients on their way": 400},
+        ),
+        # 300 copies of its own, 500 gathered ones, one float32 buffer.
+        (
+            3,
+            {
+                "weights": 600,
+                "gathered weights": 1000,
+                "gradients": 1000,
+                "master weights": 1000,
+                "moments": 2000,
+                "reduction buffer": 400,
+            },
+            {},
+        ),
+    ],
+)
+def test_zero_in_bfloat16_on_four_ranks(zero, items, backward):
+    expected = ("fp32" if zero == 0 else "bf16", items, backward)
+    assert held(sharing(zero, "bf16"), ranks=4) == expected
+
+
+@pytest.mark.parametrize(
+    ("zero", "items", "backward"),
+    [
+        (0, {"weights": 4800, "gradients": 4000, "moments": 8000}, {}),
+        (
+            1,
+            {
+                "weights": 4800,
+                "gradients": 4000,
+                "master weights": 2000,
+                "moments": 4000,
+                "reduction buffer": 400,
+            },
+            {},
+        ),
+        (
+            2,
+            {"weights": 4800, "gradients": 2000, "master weights": 2000, "moments": 4000},
+            {"reduction buffers": 800},
+        ),
+        (
+            3,
+            {
+                "weights": 2400,
+                "gathered weights": 2000,
+                "gradients": 2000,
+                "master weights": 2000,
+                "moments": 4000,
+                "reduction buffer": 400,
+            },
+            {},
+        ),
+    ],
+)
+def test_zero_in_float32_on_two_ranks(zero, items, backward):
+    assert held(sharing(zero, "fp32"), ranks=2) == ("fp32", items, backward)
+
+
+def test_a_rank_has_the_larger_part_of_what_does_not_divide():
+    _, items, _ = held(sharing(2, "bf16"), ranks=3)
+    assert items["moments"] == 2 * 4 * 334
+
+
+def test_the_whole_module_is_there_at_the_start():
+    for spec in (TorchSpec(), sharing(3, "bf16")):
+        assert spec.memory(**SIZES, ranks=1).start == 4800
+
+
+def test_deepspeeds_own_bucket_where_the_recipe_has_none():
+    memory = DeepSpeedSpec(zero=2, precision="bf16").memory(**SIZES, ranks=8)
+    assert {item.name: item.bytes for item in memory.backward} == {
+        "reduction buffers": 2 * 2 * 500_000_000,
+        "gradients on their way": 4000,
+    }
