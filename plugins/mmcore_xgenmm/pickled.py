@@ -6,7 +6,6 @@ containers, texts and numbers, and refuses everything else.
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +51,9 @@ def open_pickled(path: Path) -> Iterator[Tensors]:
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what is no pickle may trip the unpickler in any way
         reason = _reason(error)
         raise WeightsError(
             f"weights: {str(path)!r} is refused: it is no file of plain tensors, and loading "
