@@ -30,7 +30,6 @@ def back(hub, tmp_path_factory):
 
 def test_the_model_answers_the_same_on_all_sides(hub, back):
     assert hub[1].largest_difference < 1e-5  # other rows in the head: another order of sums
-    assert hub[1].before.ids == hub[1].after.ids
     assert back[1].largest_difference == 0.0
 
 
@@ -74,6 +73,9 @@ def test_the_description_comes_back(trained, back):
 def test_what_the_official_code_would_do_otherwise_is_said(hub):
     remarks = "\n".join(hub[1].remarks)
     assert "builds a sampler of 6 layers with 16 heads of 96; this one has 1 with 2 of 8" in remarks
+    # Imported again, it would be told so: that the ids differ is no oversight.
+    assert "the official code puts its own system prompt first" in remarks
+    assert hub[1].before.ids != hub[1].after.ids
     assert "raster bands; this model was shown true tiles" in remarks
 
 
