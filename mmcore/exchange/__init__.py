@@ -9,18 +9,22 @@ fixed inputs (``probe``) on both sides.
 """
 
 from mmcore.exchange.exporting import export_model
+from mmcore.exchange.hf_folder import MODEL_TYPE, TABLE
 from mmcore.exchange.importing import import_checkpoint
-from mmcore.exchange.model_folder import DESCRIPTION, ModelFile, read_model_file
+from mmcore.exchange.model_folder import DESCRIPTION, ModelFile, from_table, read_model_file
 from mmcore.exchange.receipt import Receipt
 from mmcore.exchange.stored import Stored, fill_stored, open_stored
 
 __all__ = [
     "DESCRIPTION",
+    "MODEL_TYPE",
+    "TABLE",
     "ModelFile",
     "Receipt",
     "Stored",
     "export_model",
     "fill_stored",
+    "from_table",
     "import_checkpoint",
     "open_stored",
     "read_model_file",

@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
-from transformers import Phi3Config, Phi3Model
+from transformers import Cache, Phi3Config, Phi3Model
 
 from mmcore.interfaces import PackedLayout
-from mmcore_phi3.generation import continue_prompts
+from mmcore_phi3.generation import continue_prompts, extend
 from mmcore_phi3.head import Head
 
 
@@ -57,6 +57,10 @@ class Phi3(nn.Module):
         )
         h_TE: torch.Tensor = output.last_hidden_state[0]
         return h_TE
+
+    def extend(self, x_BIE: torch.Tensor, mask_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
+        """See ``mmcore.interfaces.ExtendingLLM``."""
+        return extend(self.model, x_BIE, mask_BJ.bool(), cache)
 
     def generate(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
-from transformers import DynamicCache, Phi3Model
+from transformers import Cache, DynamicCache, Phi3Model
 
 
 @torch.no_grad()
@@ -42,15 +42,8 @@ def continue_prompts(
     done_B = torch.zeros(x_BTE.shape[0], dtype=torch.bool, device=x_BTE.device)
     chosen: list[torch.Tensor] = []
     for _ in range(max_new_tokens):
-        queries = x_BIE.shape[1]
-        output = model(
-            inputs_embeds=x_BIE,
-            attention_mask=_mask(visible_BJ, queries, model.config.sliding_window),
-            position_ids=(visible_BJ.cumsum(1) - 1).clamp(min=0)[:, -queries:],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        ids_B = _choose(head(output.last_hidden_state[:, -1]), temperature, top_p)
+        h_BIE = extend(model, x_BIE, visible_BJ, cache)
+        ids_B = _choose(head(h_BIE[:, -1]), temperature, top_p)
         done_B = done_B | torch.isin(ids_B, stops)
         chosen.append(torch.where(done_B, -1, ids_B))
         if bool(done_B.all()):
@@ -60,6 +53,29 @@ def continue_prompts(
     if not chosen:
         return [[] for _ in range(x_BTE.shape[0])]
     return [[one for one in row if one >= 0] for row in torch.stack(chosen, dim=1).tolist()]
+
+
+def extend(
+    model: Phi3Model, x_BIE: torch.Tensor, visible_BJ: torch.Tensor, cache: Cache
+) -> torch.Tensor:
+    """Hidden states ``h_BIE`` of embeddings that follow those in the cache, which grows by them.
+
+    Args:
+        model: transformers' decoder.
+        x_BIE: the last I embeddings of every prompt.
+        visible_BJ: bool, True where there is a prompt, of all J embeddings so far.
+        cache: keys and values of the first J - I.
+    """
+    queries = x_BIE.shape[1]
+    output = model(
+        inputs_embeds=x_BIE,
+        attention_mask=_mask(visible_BJ, queries, model.config.sliding_window),
+        position_ids=(visible_BJ.cumsum(1) - 1).clamp(min=0)[:, -queries:],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    h_BIE: torch.Tensor = output.last_hidden_state
+    return h_BIE
 
 
 def _mask(visible_BJ: torch.Tensor, queries: int, window: int | None) -> torch.Tensor:
