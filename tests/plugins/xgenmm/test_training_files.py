@@ -200,6 +200,7 @@ def test_a_file_of_something_else_is_refused(recipe, tmp_path, content, said):
         import_checkpoint("xgen-mm", path, tmp_path / "out", recipe=recipe())
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=40) | st.binary(max_size=40).map(lambda tail: b"\x80\x02" + tail))
 def test_a_file_of_any_bytes_is_refused(content):
