@@ -106,12 +106,13 @@ class Receipt:
 
     def summary(self) -> Iterable[str]:
         """A few lines for a person."""
+        done = "loaded" if self.verb == "import" else "written"
         for part in PARTS:
             moves = [one for one in self.moves if one.part == part]
             results = [record for move in moves for record in move.results]
             made = sum(not move.sources for move in moves)
             numbers = [
-                f"{len(results) - made if part not in self.new else 0} tensors loaded",
+                f"{len(results) - made if part not in self.new else 0} tensors {done}",
                 f"{len(results)} from {self.new[part]}" if part in self.new else f"{made} new",
                 f"{sum(one.name in self.aside for one in results)} of them kept aside",
             ]
