@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import attrs
+import torch
 from tokenizers import Tokenizer
 
+from mmcore import assemble
 from mmcore.exchange import model_folder as folders
 from mmcore.exchange.probe import Answer, ask
 from mmcore.exchange.receipt import OnProgress, Receipt, move
 from mmcore.exchange.stored import Stored
-from mmcore.interfaces import TextFormat
+from mmcore.interfaces import LLM, TextFormat
 from mmcore.kit.tensor_file import Declared, shards, tensor_folder
 from mmcore.kit.weights import TOKENIZER, Source, fill, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
@@ -93,8 +96,17 @@ def _config(file: folders.ModelFile, text: TextFormat) -> dict[str, Any]:
         "eos_token_id": sorted(text.stop_ids),
         "pad_token_id": text.end_id,
         "tie_word_embeddings": False,
+        "hidden_size": file.model.llm.embedding_width,
+        "vocab_size": _rows(file),
         TABLE: folders.to_table(file),
     }
+
+
+def _rows(file: folders.ModelFile) -> int:
+    """How many logits the model makes; no spec has to say it."""
+    table, meta = attrs.evolve(file.model, attention="sdpa"), torch.device("meta")
+    llm = cast(LLM, assemble.empty_model(table, 0, meta).llm)
+    return llm.head(torch.empty(1, table.llm.embedding_width, device=meta)).shape[1]
 
 
 def _tokenizer_config(stored: Stored, text: TextFormat) -> dict[str, Any]:

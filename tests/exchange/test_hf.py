@@ -101,6 +101,20 @@ def test_generation_with_the_cache_equals_that_without(model, processor, convers
     assert torch.equal(first, second)
 
 
+def test_looking_up_the_prompt_changes_no_greedy_answer(model, processor, conversations):
+    inputs = processor.apply_chat_template(conversations[:1])
+    wanted = model.generate(**inputs, max_new_tokens=10)
+    assert torch.equal(
+        model.generate(**inputs, max_new_tokens=10, prompt_lookup_num_tokens=3), wanted
+    )
+
+
+def test_a_misspelt_word_is_refused(model, processor, conversations):
+    inputs = processor.apply_chat_template(conversations)
+    with pytest.raises(ValueError, match="tempratur"):
+        model.generate(**inputs, tempratur=1.0)
+
+
 def test_beams_of_a_batch_are_those_of_its_prompts_alone(model, processor, conversations, home):
     other = home / "b.png"
     Image.new("RGB", (60, 20), "orange").save(other)
