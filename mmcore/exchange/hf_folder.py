@@ -20,7 +20,7 @@ from mmcore.exchange import model_folder as folders
 from mmcore.exchange.probe import Answer, ask
 from mmcore.exchange.receipt import OnProgress, Receipt, move
 from mmcore.exchange.stored import Stored
-from mmcore.interfaces import LLM, TextFormat
+from mmcore.interfaces import LLM, ExtendingLLM, TextFormat
 from mmcore.kit.tensor_file import Declared, shards, tensor_folder
 from mmcore.kit.weights import TOKENIZER, Source, fill, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
@@ -39,9 +39,13 @@ PREFIX = "model."
 def write_hf(
     folder: Path, stored: Stored, receipt: Receipt, on_progress: OnProgress
 ) -> Callable[[], Answer]:
-    """Write the model; as it is read back, it is asked by what is returned."""
-    _copy(folder, stored, receipt, on_progress)
+    """Write the model; as it is read back, it is asked by what is returned.
+
+    Raises:
+        ValueError: transformers' ``generate`` could not drive the LLM.
+    """
     _write_configuration(folder, stored)
+    _copy(folder, stored, receipt, on_progress)
     if stored.aside:
         receipt.remarks = (
             f"{len(stored.aside)} tensors that were kept aside when the model was imported are "
@@ -103,10 +107,20 @@ def _config(file: folders.ModelFile, text: TextFormat) -> dict[str, Any]:
 
 
 def _rows(file: folders.ModelFile) -> int:
-    """How many logits the model makes; no spec has to say it."""
+    """How many logits the model makes; no spec has to say it.
+
+    Raises:
+        ValueError: transformers' ``generate`` could not drive this LLM.
+    """
     table, meta = attrs.evolve(file.model, attention="sdpa"), torch.device("meta")
-    llm = cast(LLM, assemble.empty_model(table, 0, meta).llm)
-    return llm.head(torch.empty(1, table.llm.embedding_width, device=meta)).shape[1]
+    llm = assemble.empty_model(table, 0, meta).llm
+    if not isinstance(llm, ExtendingLLM):
+        raise ValueError(
+            f"the LLM {table.llm.name!r} cannot go on from a cache of transformers: it has no "
+            "`extend`; export it with --format mmcore"
+        )
+    h_LE = torch.empty(1, table.llm.embedding_width, device=meta)
+    return cast(LLM, llm).head(h_LE).shape[1]
 
 
 def _tokenizer_config(stored: Stored, text: TextFormat) -> dict[str, Any]:

@@ -33,9 +33,6 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
 
     Args:
         config: of the model. Weights are random until they are loaded.
-
-    Raises:
-        ValueError: the LLM cannot go on from a cache, as ``generate`` wants it to.
     """
 
     config_class = MMCoreConfig
@@ -48,11 +45,6 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
         super().__init__(config)
         self._table = attrs.evolve(config.file().model, attention="sdpa")
         self.model = assemble.empty_model(self._table, 0, torch.get_default_device())
-        if not isinstance(self.model.llm, ExtendingLLM):
-            raise ValueError(
-                f"the LLM {self._table.llm.name!r} cannot go on from a cache of transformers: it "
-                "has no `extend`; use mmcore.load instead"
-            )
         self.post_init()
 
     @classmethod

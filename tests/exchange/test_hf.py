@@ -236,3 +236,12 @@ def test_tensors_that_do_not_fit_are_an_error_that_names_them_all(folder, tmp_pa
         AutoModelForImageTextToText.from_pretrained(broken)
     assert "missing: model.token_sampler.latents" in str(caught.value)
     assert "no place for: model.surprise" in str(caught.value)
+
+
+def test_an_llm_that_transformers_cannot_drive_is_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "mmcore_phi3.spec.Phi3Spec.build", lambda self, *, attention: torch.nn.Linear(1, 1)
+    )
+    with pytest.raises(ValueError, match="has no `extend`; export it with --format mmcore"):
+        export_model(trained, tmp_path / "out", "hf")
+    assert list(tmp_path.iterdir()) == []
