@@ -79,8 +79,17 @@ def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
         file = stored.file
         model = assemble.empty_model(file.model, 0, where)
         fill_stored(model, stored)
+    return TrainedModel(file, Answerer(model, preparer_of(file), where, file.precision))
+
+
+def preparer_of(file: ModelFile) -> Preparer:
+    """How questions are shown to a model.
+
+    Raises:
+        WeightsError: its tokenizer is missing.
+    """
     view = file.model.encoder.view
-    prepared = Preparer(
+    return Preparer(
         text=file.model.llm.text(),
         tiler=file.tiler,
         view=view,
@@ -89,7 +98,6 @@ def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
         max_views=file.max_views,
         fit=file.fit,
     )
-    return TrainedModel(file, Answerer(model, prepared, where, file.precision))
 
 
 def _device(name: str) -> torch.device:

@@ -9,6 +9,7 @@ import attrs
 import torch
 
 from mmcore import assemble
+from mmcore.exchange import hf_folder
 from mmcore.exchange import model_folder as folders
 from mmcore.exchange.accounting import (
     Pair,
@@ -17,9 +18,9 @@ from mmcore.exchange.accounting import (
     pairs_of,
     present,
 )
-from mmcore.exchange.importing import Incoming, OnProgress, move
+from mmcore.exchange.importing import Incoming
 from mmcore.exchange.probe import Answer, ask
-from mmcore.exchange.receipt import Receipt
+from mmcore.exchange.receipt import OnProgress, Receipt, move
 from mmcore.exchange.stored import Stored, fill_stored, open_stored
 from mmcore.exchange.whole import new_folder
 from mmcore.interfaces import PARTS, FormatSpec, OutgoingModel
@@ -27,12 +28,7 @@ from mmcore.kit.tensor_file import Declared, shards, tensor_folder
 from mmcore_registry import discover
 
 OWN = "mmcore"
-"""The format of model folders; every other is a component."""
-
-
-def formats() -> tuple[str, ...]:
-    """What models can be exported as."""
-    return (OWN, *sorted({one.name for one in discover().components("format")}))
+"""The format of model folders; every other but transformers' is a component."""
 
 
 def export_model(
@@ -48,7 +44,7 @@ def export_model(
     Args:
         source: the run (its newest checkpoint) or the model folder.
         out: made; it must not be there yet.
-        format_name: ``mmcore``, or the name of a component of kind ``format``.
+        format_name: ``mmcore``, ``hf``, or the name of a component of kind ``format``.
         probe: whether the model is asked, before and after.
         on_progress: told the bytes copied, and the bytes of all.
 
@@ -57,7 +53,7 @@ def export_model(
             this model.
     """
     receipt = Receipt("export", format_name, str(source), str(out))
-    write = _write_own if format_name == OWN else _write_foreign
+    write = {OWN: _write_own, hf_folder.NAME: hf_folder.write_hf}.get(format_name, _write_foreign)
     with open_stored(source) as stored, new_folder(out) as writing:
         ask_again = write(writing, stored, receipt, on_progress)
         if probe:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TypeAlias
 
 import attrs
 import torch
@@ -22,7 +21,7 @@ from mmcore.exchange.accounting import (
     shapes,
 )
 from mmcore.exchange.probe import Answer, ask
-from mmcore.exchange.receipt import Move, Receipt, TensorRecord
+from mmcore.exchange.receipt import OnProgress, Receipt, move
 from mmcore.exchange.stored import fill_stored, open_stored
 from mmcore.exchange.whole import new_folder
 from mmcore.interfaces import PARTS, ForeignCheckpoint, FormatSpec, Tables, WeightsError
@@ -30,11 +29,6 @@ from mmcore.kit.tensor_file import Declared, TensorFolder, shards, tensor_folder
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe
 from mmcore_registry import discover
-
-OnProgress = Callable[[int, int], None]
-"""Told the bytes that were copied, and the bytes of all."""
-
-Named: TypeAlias = Iterable[tuple[str, torch.Tensor]]
 
 
 def import_checkpoint(
@@ -221,14 +215,6 @@ def _write_elsewhere(folder: Path, incoming: Incoming, receipt: Receipt) -> None
                 files.write(name, tensor)
                 receipt.moves.append(move(part, (), [(f"{part}.{name}", tensor)]))
         receipt.new[part] = origin
-
-
-def move(part: str, sources: Named, results: Named) -> Move:
-    return Move(
-        part,
-        tuple(TensorRecord.of(name, tensor) for name, tensor in sources),
-        tuple(TensorRecord.of(name, tensor) for name, tensor in results),
-    )
 
 
 def _below(part: str, declared: Mapping[str, Declared], aside: set[str]) -> dict[str, Declared]:

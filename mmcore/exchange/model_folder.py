@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import tomli_w
@@ -110,7 +110,7 @@ def with_tokenizer(file: ModelFile, folder: Path) -> ModelFile:
 
 def write_model_file(folder: Path, file: ModelFile) -> None:
     """Put ``model.toml`` into a folder that holds, or will hold, the weights."""
-    text = tomli_w.dumps(to_plain(at_home(file)))
+    text = tomli_w.dumps(to_table(file))
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
@@ -121,6 +121,21 @@ def read_model_file(folder: Path) -> ModelFile:
         RecipeError: it is missing, or malformed; says all that is wrong.
     """
     return _structured(_beside(read_toml(folder / DESCRIPTION), folder))
+
+
+def to_table(file: ModelFile) -> dict[str, Any]:
+    """What ``model.toml`` says, as plain values for another file in the same folder."""
+    plain: dict[str, Any] = to_plain(at_home(file))
+    return plain
+
+
+def from_table(table: Mapping[str, Any], folder: Path) -> ModelFile:
+    """The opposite of ``to_table``, for a folder that may have moved since.
+
+    Raises:
+        RecipeError: the table describes no model; says all that is wrong.
+    """
+    return _structured(_beside(grow(dict(table), Place(f"model of {folder}"), {}), folder))
 
 
 def _beside(node: Node, folder: Path) -> Node:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import torch
@@ -15,6 +15,11 @@ from mmcore.exchange.model_folder import RECEIPT
 from mmcore.exchange.probe import Answer
 from mmcore.interfaces import PARTS
 from mmcore.kit.tensor_file import raw
+
+OnProgress = Callable[[int, int], None]
+"""Told the bytes that were copied, and the bytes of all."""
+
+Named: TypeAlias = Iterable[tuple[str, torch.Tensor]]
 
 
 @attrs.frozen
@@ -45,6 +50,14 @@ class Move:
     part: str
     sources: tuple[TensorRecord, ...]
     results: tuple[TensorRecord, ...]
+
+
+def move(part: str, sources: Named, results: Named) -> Move:
+    return Move(
+        part,
+        tuple(TensorRecord.of(name, tensor) for name, tensor in sources),
+        tuple(TensorRecord.of(name, tensor) for name, tensor in results),
+    )
 
 
 @attrs.define
@@ -93,12 +106,13 @@ class Receipt:
 
     def summary(self) -> Iterable[str]:
         """A few lines for a person."""
+        done = "loaded" if self.verb == "import" else "written"
         for part in PARTS:
             moves = [one for one in self.moves if one.part == part]
             results = [record for move in moves for record in move.results]
             made = sum(not move.sources for move in moves)
             numbers = [
-                f"{len(results) - made if part not in self.new else 0} tensors loaded",
+                f"{len(results) - made if part not in self.new else 0} tensors {done}",
                 f"{len(results)} from {self.new[part]}" if part in self.new else f"{made} new",
                 f"{sum(one.name in self.aside for one in results)} of them kept aside",
             ]

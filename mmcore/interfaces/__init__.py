@@ -34,7 +34,7 @@ from mmcore.interfaces.format import (
     OutgoingModel,
     Tables,
 )
-from mmcore.interfaces.llm import LLM, Head, LLMSpec
+from mmcore.interfaces.llm import LLM, ExtendingLLM, Head, LLMSpec
 from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
 from mmcore.interfaces.optimizer import OptimizerSpec
 from mmcore.interfaces.parts import PARTS
@@ -81,6 +81,7 @@ __all__ = [
     "EngineMemory",
     "EngineSpec",
     "Evaluation",
+    "ExtendingLLM",
     "FilledSpec",
     "ForeignCheckpoint",
     "ForeignLayout",

@@ -1,6 +1,7 @@
 """An LLM reads embeddings and predicts tokens; it owns tokenizer and chat format.
 
-Letters: T packed tokens, E LLM width, V vocabulary, L labelled positions, B prompts.
+Letters: T packed tokens, E LLM width, V vocabulary, L labelled positions, B prompts, J tokens so
+far, I of them new.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import attrs
 
@@ -19,6 +20,7 @@ from mmcore.interfaces.weights import FilledSpec, LoadReport, Renaming, same_nam
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import Cache
 
 
 class Head(Protocol):
@@ -55,6 +57,20 @@ class LLM(Protocol):
         top_p: float = 1.0,
     ) -> list[Sequence[int]]:
         """Continue B left-padded prompts; new ids only, stop id left out. 0 means greedy."""
+
+
+@runtime_checkable
+class ExtendingLLM(Protocol):
+    """What an LLM can do besides, so that transformers' own ``generate`` can drive it."""
+
+    def extend(self, x_BIE: torch.Tensor, mask_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
+        """Hidden states ``h_BIE`` of embeddings that follow those in the cache, which grows.
+
+        Args:
+            x_BIE: the new embeddings.
+            mask_BJ: True where a left-padded prompt has a token, of old and new ones.
+            cache: of transformers, with the J - I old ones.
+        """
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,6 @@
 """A decoder of transformers as an LLM over packed embeddings, with our attention and head.
 
-Letters: T packed tokens, E LLM width, B prompts.
+Letters: T packed tokens, E LLM width, B prompts, I new embeddings, J all embeddings so far.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import Cache
 
 from mmcore.interfaces import PackedLayout
-from mmcore.kit.generation import continue_prompts
+from mmcore.kit.generation import continue_prompts, extend
 from mmcore.kit.lm_head import Head
 from mmcore.kit.longrope import PackedLongRope
 
@@ -80,6 +81,10 @@ class PackedDecoder(nn.Module):
         )
         h_TE: torch.Tensor = output.last_hidden_state[0]
         return h_TE
+
+    def extend(self, x_BIE: torch.Tensor, mask_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
+        """See ``mmcore.interfaces.ExtendingLLM``."""
+        return extend(self.model, x_BIE, mask_BJ.bool(), cache)
 
     def generate(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from mmcore.kit.longrope import PackedLongRope
 
@@ -48,15 +48,8 @@ def continue_prompts(
     for step in range(max_new_tokens):
         if step in borders:  # the keys so far were turned for a short sequence
             cache, x_BIE = DynamicCache(), x_BJE
-        queries = x_BIE.shape[1]
-        output = model(
-            inputs_embeds=x_BIE,
-            attention_mask=_masks(model.config, visible_BJ, queries),
-            position_ids=(visible_BJ.cumsum(1) - 1).clamp(min=0)[:, -queries:],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        ids_B = _choose(head(output.last_hidden_state[:, -1]), temperature, top_p)
+        h_BIE = extend(model, x_BIE, visible_BJ, cache)
+        ids_B = _choose(head(h_BIE[:, -1]), temperature, top_p)
         done_B = done_B | torch.isin(ids_B, stops)
         chosen.append(torch.where(done_B, -1, ids_B))
         if bool(done_B.all()):
@@ -68,6 +61,27 @@ def continue_prompts(
     if not chosen:
         return [[] for _ in range(x_BTE.shape[0])]
     return [[one for one in row if one >= 0] for row in torch.stack(chosen, dim=1).tolist()]
+
+
+def extend(model: Any, x_BIE: torch.Tensor, visible_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
+    """Hidden states ``h_BIE`` of embeddings that follow those in the cache, which grows by them.
+
+    Args:
+        model: transformers' decoder.
+        x_BIE: the last I embeddings of every prompt.
+        visible_BJ: bool, True where there is a prompt, of all J embeddings so far.
+        cache: keys and values of the first J - I.
+    """
+    queries = x_BIE.shape[1]
+    output = model(
+        inputs_embeds=x_BIE,
+        attention_mask=_masks(model.config, visible_BJ, queries),
+        position_ids=(visible_BJ.cumsum(1) - 1).clamp(min=0)[:, -queries:],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    h_BIE: torch.Tensor = output.last_hidden_state
+    return h_BIE
 
 
 def _borders(model: Any, mask_BT: torch.Tensor) -> frozenset[int]:

@@ -87,13 +87,25 @@ class VisionLanguageModel(nn.Module):
     def _llm(self) -> LLM:
         return cast(LLM, self.llm)  # torch does not know which module it is
 
-    def _spliced(self, batch: PackedBatch) -> torch.Tensor:
+    def vision_tokens(
+        self,
+        pixels_NCHW: torch.Tensor,
+        patch_mask_NP: torch.Tensor,
+        patch_order_NP: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """``tokens_NQE`` of views; see ``PackedBatch`` for what they are made of."""
         learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            features_NPD = self.encoder(batch.pixels_NCHW)
-        if batch.patch_order_NP is not None:
-            features_NPD = features_NPD.flatten(0, 1)[batch.patch_order_NP]
-        tokens_NQE = self.token_sampler(features_NPD, batch.patch_mask_NP)
+            features_NPD = self.encoder(pixels_NCHW)
+        if patch_order_NP is not None:
+            features_NPD = features_NPD.flatten(0, 1)[patch_order_NP]
+        tokens_NQE: torch.Tensor = self.token_sampler(features_NPD, patch_mask_NP)
+        return tokens_NQE
+
+    def _spliced(self, batch: PackedBatch) -> torch.Tensor:
+        tokens_NQE = self.vision_tokens(
+            batch.pixels_NCHW, batch.patch_mask_NP, batch.patch_order_NP
+        )
         x_TE = self._llm.embed(batch.input_ids_T)
         return splice(x_TE, tokens_NQE, batch.image_token_index_K)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from mmcore.interfaces import Tables, Tensors, WeightsError
-from mmcore_xgenmm.weights import EMBEDDING, HEAD_BIAS, PREFIXES
+from mmcore_registry import nearest
+from mmcore_xgenmm.weights import ADDED, EMBEDDING, HEAD_BIAS, PREFIXES
 
 SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
@@ -24,12 +25,24 @@ SAMPLER_HEADS = 16
 """The official code knows no other number; a head's width follows from the shapes."""
 
 DEFAULT_GRIDS = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
-LAYER = {
-    "encoder": "encoder.layers.{}.layer_norm1.weight",
-    "token_sampler": "layers.{}.0.to_q.weight",
-    "llm": "model.layers.{}.self_attn.qkv_proj.weight",
+LAYERS = {"encoder": "encoder.layers.", "token_sampler": "layers.", "llm": "model.layers."}
+"""What stands before the number of a layer."""
+
+PATCHES = "embeddings.patch_embedding.weight"
+POSITIONS = "embeddings.position_embedding.weight"
+ENCODER_MLP = "encoder.layers.0.mlp.fc1.weight"
+LATENTS = "latents"
+QUERY = "layers.0.0.to_q.weight"
+SAMPLER_MLP = "layers.0.1.1.weight"
+QKV = "model.layers.0.self_attn.qkv_proj.weight"
+LLM_MLP = "model.layers.0.mlp.gate_up_proj.weight"
+
+SIZES = {
+    "encoder": (PATCHES, POSITIONS, ENCODER_MLP),
+    "token_sampler": (LATENTS, QUERY, SAMPLER_MLP),
+    "llm": (EMBEDDING, ADDED[EMBEDDING], QKV, LLM_MLP),
 }
-FIRST_BLOCK = "model.layers.0"
+"""The tensors whose shapes say how large a part is."""
 
 
 @attrs.frozen
@@ -49,23 +62,48 @@ class Shapes:
         Raises:
             WeightsError: there is no such tensor.
         """
-        full = f"{self.prefix}{PREFIXES[part]}{name}"
-        if full not in self.tensors.names():
-            raise WeightsError(
-                f"weights: {self.tensors.origin} has no tensor {full!r}, from which the model's "
-                "sizes would be known"
-            )
-        return self.tensors.shape(full)
+        self.require({part: (name,)})
+        return self.tensors.shape(self._full(part, name))
 
     def has(self, part: str, name: str) -> bool:
-        return f"{self.prefix}{PREFIXES[part]}{name}" in self.tensors.names()
+        return self._full(part, name) in self.tensors.names()
+
+    def require(self, names: Mapping[str, Iterable[str]]) -> None:
+        """
+        Raises:
+            WeightsError: a tensor is missing; names them all, by the nearest that is there.
+        """
+        found = sorted(self.tensors.names())
+        missing = [
+            full
+            for part, wanted in names.items()
+            for name in wanted
+            if (full := self._full(part, name)) not in found
+        ]
+        if not missing:
+            return
+        lines = [
+            f"weights: {self.tensors.origin} has no tensors of these names, from which the "
+            "model's sizes would be known"
+        ]
+        for full in missing:
+            close = nearest(full, found)
+            hint = f"; the nearest it has is {close}" if close else ""
+            lines.append(f"  missing: {full}{hint}")
+        raise WeightsError("\n".join(lines))
 
     def layers(self, part: str) -> int:
-        """How many there are, up to the first that is missing."""
-        count = 0
-        while self.has(part, LAYER[part].format(count)):
-            count += 1
-        return max(count, 1)  # a part without any layer lacks the first
+        """How many there are: the highest number that any tensor has, and one."""
+        before = self._full(part, LAYERS[part])
+        numbers = [
+            int(name.removeprefix(before).partition(".")[0])
+            for name in self.tensors.names()
+            if name.startswith(before) and name.removeprefix(before)[:1].isdecimal()
+        ]
+        return 1 + max(numbers, default=0)
+
+    def _full(self, part: str, name: str) -> str:
+        return f"{self.prefix}{PREFIXES[part]}{name}"
 
 
 def tables(config: Mapping[str, Any], shapes: Shapes, ids: int) -> Tables:
@@ -101,8 +139,8 @@ def llm_keys(shapes: Shapes, ids: int) -> dict[str, Any]:
 
 
 def _encoder(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    width, _, patch, _ = shapes.of("encoder", "embeddings.patch_embedding.weight")
-    patches, _ = shapes.of("encoder", "embeddings.position_embedding.weight")
+    width, _, patch, _ = shapes.of("encoder", PATCHES)
+    patches, _ = shapes.of("encoder", POSITIONS)
     side = math.isqrt(patches)
     if side * side != patches:
         raise WeightsError(f"weights: the encoder's table has {patches} positions, wanted a square")
@@ -119,7 +157,7 @@ def _encoder(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "width": width,
         "depth": shapes.layers("encoder"),
         "heads": heads,
-        "mlp_width": shapes.of("encoder", "encoder.layers.0.mlp.fc1.weight")[0],
+        "mlp_width": shapes.of("encoder", ENCODER_MLP)[0],
         "patch_size": patch,
         # Unless the table says otherwise: the pixels that no whole patch reaches count too.
         "image_size": image if image // patch == side else side * patch,
@@ -127,8 +165,8 @@ def _encoder(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 def _sampler(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    queries, width = shapes.of("token_sampler", "latents")
-    inner = shapes.of("token_sampler", "layers.0.0.to_q.weight")[0]
+    queries, width = shapes.of("token_sampler", LATENTS)
+    inner = shapes.of("token_sampler", QUERY)[0]
     heads = config.get("heads", SAMPLER_HEADS)
     if inner % heads:
         raise WeightsError(f"weights: {heads} heads do not divide the sampler's width {inner}")
@@ -138,7 +176,7 @@ def _sampler(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "depth": shapes.layers("token_sampler"),
         "heads": heads,
         "head_dim": inner // heads,
-        "ff_mult": shapes.of("token_sampler", "layers.0.1.1.weight")[0] // width,
+        "ff_mult": shapes.of("token_sampler", SAMPLER_MLP)[0] // width,
     }
 
 
@@ -151,7 +189,7 @@ def _llm(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     heads = config.get("num_attention_heads", 32)
     if width % heads:
         raise WeightsError(f"weights: {heads} heads do not divide the LLM's width {width}")
-    rows = shapes.of("llm", f"{FIRST_BLOCK}.self_attn.qkv_proj.weight")[0]
+    rows = shapes.of("llm", QKV)[0]
     context = config.get("max_position_embeddings", 4096)
     return {
         "use": "phi3",
@@ -159,7 +197,7 @@ def _llm(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "layers": shapes.layers("llm"),
         "heads": heads,
         "kv_heads": (rows * heads // width - heads) // 2,
-        "mlp_width": shapes.of("llm", f"{FIRST_BLOCK}.mlp.gate_up_proj.weight")[0] // 2,
+        "mlp_width": shapes.of("llm", LLM_MLP)[0] // 2,
         "context": context,
         "window": config.get("sliding_window") or context,
         "rope_theta": float(config.get("rope_theta", 10_000.0)),

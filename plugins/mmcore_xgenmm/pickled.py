@@ -6,7 +6,7 @@ containers, texts and numbers, and refuses everything else.
 
 from __future__ import annotations
 
-import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +52,9 @@ def open_pickled(path: Path) -> Iterator[Tensors]:
         content = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what is no pickle may trip the unpickler in any way
         reason = _reason(error)
         raise WeightsError(
             f"weights: {str(path)!r} is refused: it is no file of plain tensors, and loading "
@@ -75,7 +77,10 @@ def open_pickled(path: Path) -> Iterator[Tensors]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that says what was met, without torch's advice on how to load it anyway."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Unsupported" in line or "GLOBAL" in line]
-    return (telling or lines or [type(error).__name__])[0]
+    """What was met, without torch's advice on how to load it anyway."""
+    text = str(error)
+    if found := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds {found[1]}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "Unsupported" in line] or lines
+    return telling[0].partition(" Please")[0] if telling else type(error).__name__

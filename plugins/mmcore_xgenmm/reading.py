@@ -13,7 +13,7 @@ import attrs
 from mmcore.interfaces import Renaming, Tables, Tensors, WeightsError
 from mmcore.kit.weights import INDEX, open_files, open_tensors, shard_of_tensors
 from mmcore_xgenmm import tokenizer as tokens
-from mmcore_xgenmm.config import Shapes, llm_keys, tables
+from mmcore_xgenmm.config import SIZES, Shapes, llm_keys, tables
 from mmcore_xgenmm.pickled import open_pickled
 from mmcore_xgenmm.weights import (
     ADDED,
@@ -78,6 +78,8 @@ def open_folder(
     first = text.get("initial_tokenizer_len") or tokens.first_added(content)
     with open_tensors(str(path)) as tensors:
         shapes = Shapes(tensors, HUB_PREFIX)
+        if recipe is None:
+            shapes.require(SIZES)
         vocabulary = _vocabulary(shapes, first)
         model = tables(config, shapes, vocabulary.ids) if recipe is None else recipe
         yield XGenMMCheckpoint(

@@ -28,7 +28,7 @@ def linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
 
 
-def encoder_shapes() -> dict[str, tuple[int, ...]]:
+def encoder_shapes(layers: int) -> dict[str, tuple[int, ...]]:
     shapes = {
         "embeddings.patch_embedding.weight": (D, 3, PATCH, PATCH),
         "embeddings.patch_embedding.bias": (D,),
@@ -42,7 +42,7 @@ def encoder_shapes() -> dict[str, tuple[int, ...]]:
         **linear("head.mlp.fc1", F, D),
         **linear("head.mlp.fc2", D, F),
     }
-    for i in range(27):
+    for i in range(layers):
         layer = f"encoder.layers.{i}"
         shapes |= norm(f"{layer}.layer_norm1", D) | norm(f"{layer}.layer_norm2", D)
         for one in ("q", "k", "v", "out"):
@@ -51,9 +51,9 @@ def encoder_shapes() -> dict[str, tuple[int, ...]]:
     return {f"vision_encoder.{name}": shape for name, shape in shapes.items()}
 
 
-def sampler_shapes() -> dict[str, tuple[int, ...]]:
+def sampler_shapes(layers: int) -> dict[str, tuple[int, ...]]:
     shapes = {"latents": (Q, D), **norm("norm", D), **linear("projection", E, D)}
-    for i in range(6):
+    for i in range(layers):
         shapes |= norm(f"layers.{i}.0.norm_media", D) | norm(f"layers.{i}.0.norm_latents", D)
         shapes |= {
             f"layers.{i}.0.to_q.weight": (X, D),
@@ -66,7 +66,7 @@ def sampler_shapes() -> dict[str, tuple[int, ...]]:
     return {f"vision_tokenizer.{name}": shape for name, shape in shapes.items()}
 
 
-def llm_shapes() -> dict[str, tuple[int, ...]]:
+def llm_shapes(layers: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (ROWS, E),
         "model.embed_tokens.additional_embedding.weight": (3, E),
@@ -76,7 +76,7 @@ def llm_shapes() -> dict[str, tuple[int, ...]]:
         "lm_head.additional_fc.weight": (3, E),
         "lm_head.additional_fc.bias": (3,),
     }
-    for i in range(32):
+    for i in range(layers):
         shapes |= {
             f"model.layers.{i}.input_layernorm.weight": (E,),
             f"model.layers.{i}.post_attention_layernorm.weight": (E,),
@@ -88,15 +88,27 @@ def llm_shapes() -> dict[str, tuple[int, ...]]:
     return {f"lang_model.{name}": shape for name, shape in shapes.items()}
 
 
-@pytest.fixture(scope="session")
-def state() -> dict[str, torch.Tensor]:
-    """The model as the training code holds it."""
+def made(encoder: int, sampler: int, llm: int) -> dict[str, torch.Tensor]:
+    """A model of so many layers as the training code holds it."""
     generator = torch.Generator().manual_seed(11)
     tensors = {}
-    for name, shape in (encoder_shapes() | sampler_shapes() | llm_shapes()).items():
+    shapes = encoder_shapes(encoder) | sampler_shapes(sampler) | llm_shapes(llm)
+    for name, shape in shapes.items():
         tensor = torch.randn(shape, generator=generator) * 0.1
         tensors[name] = tensor + 1 if "norm" in name and name.endswith("weight") else tensor
     return tensors
+
+
+@pytest.fixture(scope="session")
+def state() -> dict[str, torch.Tensor]:
+    """With all the layers that the released model has."""
+    return made(27, 6, 32)
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, torch.Tensor]:
+    """With fewer, for tests that need many checkpoints."""
+    return made(3, 2, 3)
 
 
 CONFIG = {
@@ -145,3 +157,14 @@ def write_released(folder: Path, state: dict[str, torch.Tensor]) -> Path:
 @pytest.fixture(scope="session")
 def released(tmp_path_factory, state) -> Path:
     return write_released(tmp_path_factory.mktemp("released") / "xgen", state)
+
+
+@pytest.fixture(scope="session")
+def released_small(tmp_path_factory, small) -> Path:
+    return write_released(tmp_path_factory.mktemp("released") / "small", small)
+
+
+@pytest.fixture
+def release(tmp_path):
+    """Write a released folder of other tensors than the released ones."""
+    return lambda state: write_released(tmp_path / "xgen", state)

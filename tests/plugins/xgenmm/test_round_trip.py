@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mmcore.assemble import build_model
+from mmcore.cli.main import main
 from mmcore.exchange import export_model, import_checkpoint, open_stored
+from mmcore.recipe import load_recipe
 
 FIRST, ROWS = 372, 384
 
@@ -100,3 +107,39 @@ def test_the_summary_counts_parts(imported):
     assert "encoder        342 tensors loaded, 0 new, 0 of them kept aside" in lines
     assert "3 of them kept aside" in lines
     assert "token ids the same" in lines
+
+
+def test_a_recipe_goes_on_from_the_imported_parts(imported, tmp_path):
+    """The tables of model.toml are those of a recipe, the paths made whole."""
+    text = (imported[0] / "model.toml").read_text()
+    tables = {key: tomllib.loads(text)[key] for key in ("model", "tiler")}
+    for part in ("encoder", "token_sampler", "llm"):
+        assert tables["model"][part]["weights"] == f"./{part}"
+        tables["model"][part]["weights"] = str(imported[0] / part)
+    stage = {
+        "name": "only",
+        "train": ["token_sampler"],
+        "steps": 1,
+        "tiler": tables["tiler"],
+        "objectives": [{"use": "autoregressive"}],
+        "batch": {"max_tokens": 512, "max_views": 16, "packs_per_step": 1},
+        "optimizer": {"use": "adamw", "lr": 1e-3},
+        "data": [{"use": "llava-json", "path": "data/*.json"}],
+    }
+    recipe = {"name": "on", "model": tables["model"], "engine": {"use": "torch"}, "stages": [stage]}
+    (tmp_path / "on.toml").write_text(tomli_w.dumps(recipe | {"data": {"lanes": 1}}))
+    model, reports = build_model(load_recipe(tmp_path / "on.toml"), torch.device("cpu"))
+    with open_stored(imported[0]) as stored:
+        parameters = dict(model.named_parameters())
+        assert parameters.keys() == stored.tensors.names() - stored.aside
+        for name, parameter in parameters.items():
+            assert torch.equal(parameter, stored.tensors.read(name)), name
+    assert {part: report.unused for part, report in reports.items()} == dict.fromkeys(reports, ())
+
+
+def test_generate_takes_the_imported_folder(imported, tmp_path):
+    Image.new("RGB", (20, 9), "navy").save(tmp_path / "a.png")
+    words = [str(imported[0]), "What is it?", "--image", str(tmp_path / "a.png")]
+    result = CliRunner().invoke(main, ["generate", *words, "--max-new-tokens", "4"])
+    assert result.exit_code == 0, result.output
+    assert result.output.strip()
