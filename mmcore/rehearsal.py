@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from mmcore.interfaces import (
     TokenSamplerSpec,
 )
 from mmcore.recipe import CheckpointTable, ModelTable, Recipe, Stage, labels
-from mmcore.run_folder import RunFolderError, locked
+from mmcore.run_folder import LOCK, RunFolderError, locked
 from mmcore.running import STAGE_FILE
 from mmcore.training.progress import SAMPLES, Progress
 
@@ -193,24 +194,25 @@ def with_sdpa(rehearsal: Rehearsal) -> Rehearsal:
     )
 
 
-def clear(folder: Path) -> None:
-    """Make room for a rehearsal in its run folder: an earlier one is deleted.
+@contextmanager
+def cleared(folder: Path) -> Iterator[None]:
+    """Room for a rehearsal in its run folder, until it is over: an earlier one is deleted.
 
     Raises:
-        RunFolderError: the folder is no rehearsal's, or another process is in it.
+        RunFolderError: the folder is no rehearsal's, or another rehearsal is in it.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
         raise RunFolderError(
             f"{folder} is there and was not made by a rehearsal, which would delete it; "
             "give the recipe another name with --set name=..."
         )
-    with locked(folder):
+    with locked(folder, MARKER):
         for entry in folder.iterdir():
-            if entry.is_dir():
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != ".lock":
+            elif entry.name not in (MARKER, LOCK):
                 entry.unlink()
-        (folder / MARKER).touch()
+        yield
 
 
 class UnreadSourceError(ValueError):

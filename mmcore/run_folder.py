@@ -23,6 +23,7 @@ Resume = Literal["auto", "never"]
 RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
 CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
 
 FREE_TO_CHANGE = ("engine", "trackers", "checkpoints", "data.workers", "model.attention")
 """Keys that may differ when a run goes on: they say where and how it runs, not what is trained."""
@@ -44,15 +45,18 @@ class RunFolderError(ValueError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Keep other processes out of the folder while the run goes on.
+
+    Args:
+        name: of the file in it that is locked.
 
     Raises:
         RunFolderError: another process is in it, or it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+")
+        lock = (folder / name).open("a+")
     except OSError as error:
         raise RunFolderError(
             f"the run folder {folder.absolute()} cannot be made or written to: {error.strerror}; "
@@ -198,7 +202,7 @@ def _move_aside(folder: Path) -> None:
         number += 1
     aside.mkdir()
     for entry in folder.iterdir():
-        if entry.name != ".lock":
+        if entry.name != LOCK:
             entry.rename(aside / entry.name)
 
 

@@ -14,7 +14,7 @@ from mmcore.rehearsal import (
     THIN_TOKENS,
     UnreadSourceError,
     check_sources,
-    clear,
+    cleared,
     rehearsal_of,
     with_sdpa,
 )
@@ -86,17 +86,20 @@ def test_xformers_is_replaced_and_the_replacement_said(recipe) -> None:
 
 def test_an_earlier_rehearsal_is_deleted_and_nothing_else_ever(tmp_path) -> None:
     folder = tmp_path / "demo-rehearsal"
-    clear(folder)
-    (folder / "data").mkdir()
-    (folder / "data" / "rows").touch()
-    (folder / "metrics.jsonl").touch()
-    clear(folder)
-    assert sorted(path.name for path in folder.iterdir()) == [".lock", MARKER]
+    with cleared(folder):
+        (folder / "data").mkdir()
+        (folder / "data" / "rows").touch()
+        (folder / "metrics.jsonl").touch()
+        with pytest.raises(RunFolderError, match="is in use by process"), cleared(folder):
+            pass
+        assert (folder / "data" / "rows").exists()
+    with cleared(folder):
+        assert [path.name for path in folder.iterdir()] == [MARKER]
 
     (folder / MARKER).unlink()
     (folder / "metrics.jsonl").touch()
-    with pytest.raises(RunFolderError, match="was not made by a rehearsal"):
-        clear(folder)
+    with pytest.raises(RunFolderError, match="was not made by a rehearsal"), cleared(folder):
+        pass
     assert (folder / "metrics.jsonl").exists()
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mmcore.cli.training import Wish, train
 from mmcore.recipe import Recipe, load_recipe, to_toml
-from mmcore.rehearsal import check_sources, clear, rehearsal_of, with_sdpa
+from mmcore.rehearsal import Rehearsal, check_sources, cleared, rehearsal_of, with_sdpa
 from mmcore.run_folder import write_whole
 
 ROOT = Path("runs")
@@ -32,7 +32,18 @@ def rehearse_recipe(recipe: Recipe, *, procs: int, thin: bool) -> None:
     for change in rehearsal.changes:
         console.print(f"  {change}", highlight=False)
     folder = ROOT / rehearsal.recipe.name
-    clear(folder)
+    with cleared(folder):
+        _go(rehearsal, folder, procs, console)
+        told = f"all {len(rehearsal.recipe.stages)} stages"
+        if not thin:  # whose one step a stage cannot reach every source
+            check_sources(rehearsal, folder)
+            told += " and every source"
+    seconds = time.monotonic() - began
+    console.print(f"rehearsed {told} in {seconds:.0f} s: {folder}", highlight=False)
+
+
+def _go(rehearsal: Rehearsal, folder: Path, procs: int, console: Console) -> None:
+    """Train it, with a stop in between where it has one."""
     # Written out and read again, it meets the same checks as any recipe that is run here.
     write_whole(folder / RECIPE, to_toml(rehearsal.recipe))
     small = load_recipe(folder / RECIPE, machine=True)
@@ -41,9 +52,3 @@ def rehearse_recipe(recipe: Recipe, *, procs: int, thin: bool) -> None:
         train(small, wish, procs=procs, apart=True)
         console.print("stopped on purpose, within a stage; going on from its checkpoint")
     train(small, Wish(tables=False), procs=procs, apart=True)
-    told = f"all {len(small.stages)} stages"
-    if not thin:  # whose one step a stage cannot reach every source
-        check_sources(rehearsal, folder)
-        told += " and every source"
-    seconds = time.monotonic() - began
-    console.print(f"rehearsed {told} in {seconds:.0f} s: {folder}", highlight=False)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import signal
+import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
+from types import FrameType
 
 import attrs
 import click
@@ -20,11 +24,11 @@ from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
 
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+ASKING = (signal.SIGTERM, signal.SIGINT)
+"""Signals that ask a run to stop."""
 
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+GRACE_SECONDS = 10.0
+"""How long ranks may take to end after another one failed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,62 +57,74 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> Non
             others follow: engines hold on to what a process group was.
 
     Raises:
-        click.ClickException: one of several processes failed; it has said why.
+        click.ClickException: a process failed; it has said why, or was killed.
+        KeyboardInterrupt: processes of their own were asked to stop, and have saved.
     """
     if procs == 1 and not apart:
         _train_here(recipe, wish)
         return
     check_processes(recipe, procs)
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    port = _free_port()
+    context = get_context("spawn")  # a fork would inherit threads, and CUDA
+    ranks = [
+        context.Process(target=_rank, args=(rank, procs, port, recipe, wish))
+        for rank in range(procs)
+    ]
+    asked = []
 
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=procs,
-        run_id=recipe.name,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        start_method="spawn",
-    )
-    # Our processes say themselves what went wrong; the launcher would say it again, at length.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    try:
-        with _own_signals():
-            elastic_launch(config, _train_in_a_process)(recipe, wish)
-    except ChildFailedError as error:
-        raise click.ClickException(_failed(error)) from None
+    def forward(number: int, frame: FrameType | None) -> None:
+        # A terminal tells them, too; to each it is the first SIGTERM then, and only asks again.
+        asked.append(number)
+        for one in ranks:
+            one.terminate()
 
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Afterwards, signals do here what they did before: the launcher leaves its handlers behind."""
-    handlers = {one: signal.getsignal(one) for one in SIGNALS}
-    try:
-        yield
-    finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+    with _own_signals():
+        for one in ranks:
+            one.start()
+        for number in ASKING:
+            signal.signal(number, forward)
+        failed = _wait(ranks)
+    if asked:
+        raise KeyboardInterrupt
+    if failed:
+        raise click.ClickException(_failed(failed))
 
 
-def _failed(error: ChildFailedError) -> str:
-    """Which ranks failed; one that a signal ended could not say why."""
-    killed = {
-        rank: signal.Signals(-failure.exitcode).name
-        for rank, failure in error.failures.items()
-        if failure.exitcode < 0
-    }
-    if killed:
-        told = ", ".join(f"rank {rank} by {name}" for rank, name in sorted(killed.items()))
-        hint = "; SIGKILL is most often the machine's memory running out"
-        return f"killed: {told}{hint if 'SIGKILL' in killed.values() else ''}"
-    ranks = ", ".join(str(rank) for rank in sorted(error.failures))
-    return f"rank {ranks} failed; its message is above"
+def _wait(ranks: Sequence[BaseProcess]) -> dict[int, int]:
+    """Until all have ended. Where one fails, the others, which would wait for it, are ended.
+
+    Returns:
+        the exit codes of those that failed by themselves.
+    """
+    alive = dict(enumerate(ranks))
+    while alive:
+        connection.wait([one.sentinel for one in alive.values()])
+        ended = {rank: one for rank, one in alive.items() if not one.is_alive()}
+        alive = {rank: one for rank, one in alive.items() if rank not in ended}
+        failed = {rank: one.exitcode for rank, one in ended.items() if one.exitcode}
+        if failed:
+            _end(list(alive.values()))
+            return failed
+    return {}
 
 
-def _train_in_a_process(recipe: Recipe, wish: Wish) -> None:
-    """One of several: an error that speaks to users is a message here, too."""
+def _end(ranks: Sequence[BaseProcess]) -> None:
+    for one in ranks:
+        one.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for one in ranks:
+        one.join(max(0.0, deadline - time.monotonic()))
+        if one.is_alive():
+            one.kill()
+            one.join()
+
+
+def _rank(rank: int, size: int, port: int, recipe: Recipe, wish: Wish) -> None:
+    """One of the processes: an error that speaks to users is a message here, too."""
+    if size > 1:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in names.items()})
+        os.environ["MASTER_ADDR"] = "localhost"
     try:
         _train_here(recipe, wish)
     except (Exception, KeyboardInterrupt) as error:
@@ -116,6 +132,35 @@ def _train_in_a_process(recipe: Recipe, wish: Wish) -> None:
         if code is None:
             raise
         sys.exit(code)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Afterwards, signals do here what they did before."""
+    handlers = {one: signal.getsignal(one) for one in ASKING}
+    try:
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+
+
+def _failed(codes: Mapping[int, int]) -> str:
+    """Which ranks failed, by their exit codes; one that a signal ended could not say why."""
+    killed = {rank: signal.Signals(-code).name for rank, code in codes.items() if code < 0}
+    if killed:
+        told = ", ".join(f"rank {rank} by {name}" for rank, name in sorted(killed.items()))
+        hint = "; SIGKILL is most often the machine's memory running out"
+        return f"killed: {told}{hint if 'SIGKILL' in killed.values() else ''}"
+    ranks = ", ".join(str(rank) for rank in sorted(codes))
+    return f"rank {ranks} failed; its message is above"
 
 
 def _train_here(recipe: Recipe, wish: Wish) -> None:

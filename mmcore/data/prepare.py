@@ -69,8 +69,8 @@ class Preparer:
 
         A document that fits no pack is split, truncated or rejected, as ``overflow`` says. A
         conversation is not split: its later turns would lose their pictures; it is truncated.
-        Pictures shrink first where that keeps a sample whole; the pieces of a document keep their
-        pictures as large as they can be.
+        Pictures shrink first, also where that is not enough; but the pieces of a document keep
+        theirs as large as they can be.
 
         Raises:
             Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or

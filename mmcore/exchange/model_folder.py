@@ -77,7 +77,7 @@ def from_tables(name: str, tables: Tables, origin: str) -> ModelFile:
     tokens = file.model.token_sampler.tokens_per_view(file.model.encoder.view.patches)
     return attrs.evolve(
         file,
-        max_tokens=max(file.model.llm.context, tokens * file.tiler.max_views + 1),
+        max_tokens=max(file.model.llm.context, tokens * file.tiler.max_groups + 1),
         max_views=max(VIEWS, file.tiler.max_views),
     )
 

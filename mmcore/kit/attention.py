@@ -60,6 +60,7 @@ def attend(
     *,
     window: int | None = None,
     scale: float | None = None,
+    cap: float | None = None,
     kernel: Attention,
 ) -> torch.Tensor:
     """Causal attention of every packed sequence to itself: ``out_THM``.
@@ -69,6 +70,9 @@ def attend(
         layout: where the sequences lie; only its host side is read.
         window: how many positions a query sees, itself included; None means all before it.
         scale: factor of the scores; None means ``M ** -0.5``.
+        cap: where given, scores are bent into ``±cap`` by ``cap * tanh(score / cap)`` (Gemma 2).
+            Neither kernel can do that: plain matrix products do, which hold all scores of
+            sequences of like length at once.
         kernel: chosen by ``choose_attention``.
 
     Raises:
@@ -83,9 +87,9 @@ def attend(
     q_THM, k_TGM = q_THM.to(v_TGM.dtype), k_TGM.to(v_TGM.dtype)
     if window is not None and window >= layout.longest:
         window = None
-    if kernel == "xformers":
+    if kernel == "xformers" and cap is None:
         return _attend_xformers(q_THM, k_TGM, v_TGM, layout, window, scale)
-    return attend_packed(q_THM, k_TGM, v_TGM, layout, window, scale)
+    return attend_packed(q_THM, k_TGM, v_TGM, layout, window, scale, cap)
 
 
 def scaled_attention(

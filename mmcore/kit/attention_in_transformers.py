@@ -14,6 +14,7 @@ from transformers import AttentionInterface
 
 from mmcore.interfaces import Attention, PackedLayout
 from mmcore.kit.attention import attend
+from mmcore.kit.capped_attention import capped_attention
 
 
 def transformers_attention(kernel: Attention) -> str:
@@ -24,7 +25,8 @@ def transformers_attention(kernel: Attention) -> str:
     (B, 1, T, J), True where a query sees a key. There is no mask function under this name:
     transformers would look for packed sequences by asking the device, once per forward.
     """
-    name = f"mmcore-{kernel}"
+    # Not "sdpa": transformers would look for that word and refuse models that cap their scores.
+    name = {"sdpa": "mmcore-torch", "xformers": "mmcore-xformers"}[kernel]
     AttentionInterface.register(name, functools.partial(_attention, kernel=kernel))
     return name
 
@@ -39,6 +41,7 @@ def _attention(
     kernel: Attention,
     scaling: float,
     sliding_window: int | None = None,
+    softcap: float | None = None,
     layout: PackedLayout | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
@@ -47,13 +50,30 @@ def _attention(
         assert query.shape[0] == 1, f"a pack is one entry, got {query.shape[0]}"
         q_THM, k_TGM, v_TGM = (x[0].transpose(0, 1) for x in (query, key, value))
         out_THM = attend(
-            q_THM, k_TGM, v_TGM, layout, window=sliding_window, scale=scaling, kernel=kernel
+            q_THM,
+            k_TGM,
+            v_TGM,
+            layout,
+            window=sliding_window,
+            scale=scaling,
+            cap=softcap,
+            kernel=kernel,
         )
         return out_THM[None], None
     if attention_mask is None:
         raise ValueError(
             f"{type(module).__name__} was given neither a packed layout nor an attention mask"
         )
+    if softcap is not None:
+        out_BHTM = capped_attention(
+            query.to(value.dtype),
+            key.to(value.dtype),
+            value,
+            mask=attention_mask,
+            scale=scaling,
+            cap=softcap,
+        )
+        return out_BHTM.transpose(1, 2), None
     out_BHTM = scaled_dot_product_attention(
         query.to(value.dtype),
         key.to(value.dtype),

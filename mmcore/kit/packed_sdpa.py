@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from mmcore.interfaces import PackedLayout
 from mmcore.kit.attention_on_meta import attention_on_meta, causal_pairs
+from mmcore.kit.capped_attention import capped_attention
 
 
 @attrs.frozen(eq=False)
@@ -54,6 +55,7 @@ def attend_packed(
     layout: PackedLayout,
     window: int | None,
     scale: float | None,
+    cap: float | None = None,
 ) -> torch.Tensor:
     """Causal attention of every sequence to itself: ``out_THM``; see ``attention.attend``."""
     if layout not in _arrangements:
@@ -62,7 +64,7 @@ def attend_packed(
     parts = []
     for batch in arrangement.batches:
         out_BLHM = _attend(
-            q_THM[batch.rows_BL], k_TGM[batch.rows_BL], v_TGM[batch.rows_BL], window, scale
+            q_THM[batch.rows_BL], k_TGM[batch.rows_BL], v_TGM[batch.rows_BL], window, scale, cap
         )
         parts.append(out_BLHM.flatten(0, 1)[batch.kept])
     return torch.cat(parts)[arrangement.order_T]
@@ -95,6 +97,7 @@ def _attend(
     v_BLGM: torch.Tensor,
     window: int | None,
     scale: float | None,
+    cap: float | None,
 ) -> torch.Tensor:
     length, heads = q_BLHM.shape[1:3]
     if q_BLHM.is_meta:
@@ -102,9 +105,12 @@ def _attend(
         pairs = q_BHLM.shape[0] * causal_pairs(length, window)
         return attention_on_meta(q_BHLM, k_BGLM, v_BGLM, pairs=pairs).transpose(1, 2)
     band_LL = None
-    if window is not None and length > window:
-        band_LL = torch.ones(length, length, dtype=torch.bool, device=q_BLHM.device)
-        band_LL = band_LL.tril().triu(1 - window)
+    if cap is not None or (window is not None and length > window):
+        band_LL = torch.ones(length, length, dtype=torch.bool, device=q_BLHM.device).tril()
+        band_LL = band_LL if window is None else band_LL.triu(1 - window)
+    if cap is not None:
+        q, k, v = (x.transpose(1, 2) for x in (q_BLHM, k_BLGM, v_BLGM))
+        return capped_attention(q, k, v, mask=band_LL, scale=scale, cap=cap).transpose(1, 2)
     out_BHLM = scaled_dot_product_attention(
         q_BLHM.transpose(1, 2),
         k_BLGM.transpose(1, 2),

@@ -7,6 +7,7 @@ shapes and dtypes are declared before the first tensor is written.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,25 +64,15 @@ class TensorFile:
         self, path: Path, declared: Mapping[str, Declared], metadata: Mapping[str, str]
     ) -> None:
         self._declared, self._path = dict(declared), path
-        self._start: dict[str, int] = {}
         self._written: set[str] = set()
-        header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
-        offset = 0
-        for name, one in declared.items():
-            stop = offset + one.bytes
-            header[name] = {
-                "dtype": DTYPES[one.dtype],
-                "shape": list(one.shape),
-                "data_offsets": [offset, stop],
-            }
-            self._start[name] = offset
-            offset = stop
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
-        self._body = 8 + len(text)
+        sizes = [one.bytes for one in declared.values()]
+        starts = itertools.accumulate(sizes, initial=0)
+        self._start = dict(zip(declared, starts, strict=False))
+        header = header_of(declared, metadata)
+        self._body = len(header)
         self._file = path.open("wb")
-        self._file.write(len(text).to_bytes(8, "little") + text)
-        self._file.truncate(self._body + offset)
+        self._file.write(header)
+        self._file.truncate(self._body + sum(sizes))
 
     def write(self, name: str, tensor: torch.Tensor) -> None:
         """Put a tensor where the header says."""
@@ -106,6 +97,30 @@ class TensorFile:
             absent = self._declared.keys() - self._written
             assert not absent, f"{self._path}: never written: {sorted(absent)}"
         self._file.close()
+
+
+def header_of(declared: Mapping[str, Declared], metadata: Mapping[str, str]) -> bytes:
+    """What stands before the tensors, which follow in this order."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    offset = 0
+    for name, one in declared.items():
+        stop = offset + one.bytes
+        header[name] = {
+            "dtype": DTYPES[one.dtype],
+            "shape": list(one.shape),
+            "data_offsets": [offset, stop],
+        }
+        offset = stop
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text
+
+
+def encoded(tensors: Mapping[str, torch.Tensor]) -> Iterator[bytes | memoryview]:
+    """The content of a file of these tensors, piece by piece; no tensor is copied."""
+    yield header_of({name: Declared(tuple(t.shape), t.dtype) for name, t in tensors.items()}, {})
+    for tensor in tensors.values():
+        yield raw(tensor)
 
 
 class TensorFolder:
@@ -142,6 +157,7 @@ def tensor_folder(
     with ExitStack() as stack:
         files = {}
         for file in dict.fromkeys(owner.values()):
+            assert file == Path(file).name, f"{file} is to lie in {folder}"
             here = {name: one for name, one in declared.items() if owner[name] == file}
             made = TensorFile(folder / file, here, metadata or {"format": "pt"})
             files[file] = stack.enter_context(made)

@@ -26,7 +26,8 @@ INDEX = "model.safetensors.index.json"
 
 TENSORS = "*.safetensors"
 TOKENIZER = "tokenizer.json"
-WEIGHT_FILES = (TENSORS, INDEX, "config.json", "generation_config.json")
+CONFIG_FILE = "config.json"
+WEIGHT_FILES = (TENSORS, INDEX, CONFIG_FILE, "generation_config.json")
 TOKENIZER_FILES = (
     TOKENIZER,
     "tokenizer_config.json",
@@ -245,11 +246,29 @@ class _Files:
         return tensor
 
 
+def shard_of_tensors(index: Path) -> dict[str, str]:
+    """Which file each tensor lies in, by an index of shards.
+
+    Raises:
+        WeightsError: it is no such index, or names files that are not beside it.
+    """
+    try:
+        owner = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        plain = {str(name): str(file) for name, file in owner.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"weights: {str(index)!r} is no index of shards: {error!r}") from None
+    outside = sorted({file for file in plain.values() if file != Path(file).name})
+    if outside:
+        raise WeightsError(
+            f"weights: {str(index)!r} names {', '.join(map(repr, outside))}, wanted files beside it"
+        )
+    return plain
+
+
 def _files(folder: Path, weights: str) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        files = [folder / name for name in sorted(set(shards))]
+        files = [folder / name for name in sorted(set(shard_of_tensors(index).values()))]
     else:
         files = sorted(folder.glob("*.safetensors"))
     if not files:

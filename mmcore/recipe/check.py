@@ -162,7 +162,7 @@ def _largest_grid(
     tiler = facts.at(*stage, "tiler")
     if not isinstance(tiler, TilerSpec):
         return
-    views, max_tokens = min(tiler.max_views, batch.max_views), batch.max_tokens
+    views, max_tokens = min(tiler.max_groups, batch.max_views), batch.max_tokens
     if views * tokens_per_view >= max_tokens:
         message = (
             f"cuts a picture into up to {views} views: {views} views x {tokens_per_view} tokens = "

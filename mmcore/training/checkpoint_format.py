@@ -100,17 +100,21 @@ def moment_key(moment: str, name: str) -> str:
     return f"moment/{moment}/{name}"
 
 
-def write_file(path: Path, content: bytes) -> FileFacts:
-    """Write, and wait until it is on the disk."""
+def write_file(path: Path, content: Iterable[bytes | memoryview]) -> FileFacts:
+    """Write piece by piece, and wait until it is on the disk."""
+    digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
-        file.write(content)
+        for piece in content:
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
         file.flush()
         os.fsync(file.fileno())
-    return FileFacts(len(content), hashlib.sha256(content).hexdigest())
+    return FileFacts(size, digest.hexdigest())
 
 
 def write_json(path: Path, table: object) -> FileFacts:
-    return write_file(path, json.dumps(table, allow_nan=False).encode())
+    return write_file(path, [json.dumps(table, allow_nan=False).encode()])
 
 
 def read_json(path: Path) -> Any:
@@ -138,7 +142,7 @@ def sync_folder(folder: Path) -> None:
 def point_latest(root: Path, name: str) -> None:
     """Make ``latest`` name this checkpoint, in one rename."""
     beside = root / f"{WRITING}{LATEST}"
-    write_file(beside, f"{name}\n".encode())
+    write_file(beside, [f"{name}\n".encode()])
     beside.rename(root / LATEST)
     sync_folder(root)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as to_safetensors
 
 from mmcore.interfaces import Engine, ParameterState, World
+from mmcore.kit.tensor_file import encoded
 from mmcore.training.checkpoint_format import (
     LANES,
     MANIFEST,
@@ -80,7 +80,7 @@ def save(
         files[PROGRESS] = write_json(writing / PROGRESS, progress.to_json())
         files[LANES] = write_json(writing / LANES, {str(key): places[key] for key in places})
         if pinned:
-            files[PINNED] = write_file(writing / PINNED, b"")
+            files[PINNED] = write_file(writing / PINNED, [])
         manifest = Manifest({name: tensors[name] for name in order}, files)
         write_json(writing / MANIFEST, manifest.to_json())
         sync_folder(writing)
@@ -129,7 +129,7 @@ class _Share:
         if self._pending and not self.failure:
             path = self._folder / self._file
             try:
-                self.files[path.name] = write_file(path, to_safetensors(self._pending))
+                self.files[path.name] = write_file(path, encoded(self._pending))
             except OSError as error:
                 self.failure = f"{path}: {error.strerror}"
         self._pending, self._bytes = {}, 0

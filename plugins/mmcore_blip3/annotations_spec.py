@@ -83,7 +83,7 @@ class Blip3OcrHdSpec(Blip3OcrSpec):
     """
 
     name: ClassVar[str] = "blip3-ocr-hd"
-    origin: ClassVar[str] = ""
+    origin: ClassVar[str] = "no public page; blip3-ocr-200m's columns are expected"
     least_side: ClassVar[int] = 513
 
 

@@ -66,6 +66,13 @@ def choose_form(captions: str, granularity: int, with_alt_text: bool) -> str:
         Rejection: ``malformed-literal`` or ``caption-missing``.
     """
     offered = _parse(captions)
+    try:
+        return _chosen(offered, granularity, with_alt_text)
+    except ValueError as error:  # a number too long to be written out in a message
+        raise Rejection("malformed-literal", f"captions is {captions[:80]!r}: {error}") from error
+
+
+def _chosen(offered: object, granularity: int, with_alt_text: bool) -> str:
     if not isinstance(offered, (list, tuple)):
         raise Rejection("malformed-literal", f"captions is {offered!r}, wanted a list")
     for number, one in enumerate(offered):

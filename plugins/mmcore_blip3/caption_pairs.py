@@ -48,8 +48,9 @@ class CaptionPairs:
         self.path = path
         self.caption_column = caption_column
         self.bytes_column = bytes_column
-        self.caption_member = caption_member
-        self.image_members = tuple(image_members)
+        # tar_rows gives suffixes in lower case.
+        self.caption_member = caption_member.lower()
+        self.image_members = tuple(suffix.lower() for suffix in image_members)
 
     def shards(self) -> Sequence[Shard]:
         shards = find_shards(self.path)

@@ -16,7 +16,7 @@ FRAMES: Final = "tiff"
 METADATA: Final = "image_metadata"
 """The document's key for what is known of the pictures, frame by frame."""
 
-_SLOT: Final = re.compile(r"page_(\d+)_image_(\d+)")
+_SLOT: Final = re.compile(r"page_(\d{1,9})_image_(\d{1,9})")
 
 
 class Mint1tPdfSource(TarDocuments):

@@ -21,6 +21,7 @@ class LlavaJsonSpec(SourceSpec):
     """Conversations about pictures, or about none, in LLaVA's JSON format (.json and .jsonl)."""
 
     name: ClassVar[str] = "llava-json"
+    origin: ClassVar[str] = "your own choice of instruction sets, converted to LLaVA's JSON"
 
     images: str = attrs.field(default="", metadata=_IMAGES)
     pictures: int = attrs.field(

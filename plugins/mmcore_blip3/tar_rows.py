@@ -1,8 +1,9 @@
 """Rows of webdataset tars as raw bytes, found by an index of where each member lies.
 
 Members of one key are one row: ``a/7.json`` and ``a/7.tiff`` have the key ``a/7`` and the suffixes
-``json`` and ``tiff``. The headers are read once per process; what is kept is about 20 bytes a
-member and the keys. Nothing is ever extracted to disk, so a member may be called anything.
+``json`` and ``tiff``. The headers are read once per process for the files last used; what is
+kept is 20 bytes a member and the keys. Nothing is ever extracted to disk, so a member may be
+called anything.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def read_rows(path: str, start: int, stop: int) -> Iterator[dict[str, bytes]]:
     assert 0 <= start <= stop <= len(index.keys), f"rows {start}..{stop} of {path}"
     with open(path, "rb") as file:
         for number in range(start, stop):
-            row = {KEY: bytes(index.keys[number])}
+            row = {KEY: index.keys[number]}
             for suffix, begin, size in index.members(number):
                 file.seek(begin)
                 row[suffix] = file.read(size)
@@ -96,7 +97,7 @@ class _Index:
         cut_row: the row that may lack members for it, else -1.
     """
 
-    keys: NDArray[np.bytes_]
+    keys: Sequence[bytes]
     borders: NDArray[np.int64]
     spans: NDArray[np.int64]
     suffixes: NDArray[np.int32]
@@ -143,7 +144,7 @@ class _Table:
         """Add a member and say which row it belongs to; a member that was cut has no span. One
         without a suffix changes nothing, and the last row is said."""
         key, suffix = split_name(name)
-        if not suffix:
+        if not suffix or suffix in (KEY, CUT):  # these two are ours
             return len(self._rows) - 1
         row = self._latest.get(key)
         if row is None or suffix in self._rows[row][1]:
@@ -159,7 +160,7 @@ class _Table:
         codes = {suffix: code for code, suffix in enumerate(names)}
         keys = [key.encode(errors="surrogateescape") for key, _ in self._rows]
         return _Index(
-            keys=np.array(keys, np.bytes_),
+            keys=keys,
             borders=np.cumsum([0, *(len(held) for _, held in self._rows)], dtype=np.int64),
             spans=np.array([span for _, span in members], np.int64).reshape(-1, 2),
             suffixes=np.array([codes[suffix] for suffix, _ in members], np.int32),
@@ -215,8 +216,11 @@ class _Headers:
         """The next member whose bytes are all there."""
         try:
             member = tar.next()
-        except tarfile.ReadError as error:
+        except (tarfile.ReadError, ValueError) as error:  # the latter of a negative size
             self.cut = f"is cut or damaged after byte {min(tar.offset, self.size)}: {error}"
+            return None
+        if member is not None and member.size < 0:
+            self.cut = f"is damaged: {member.name!r} has {member.size} bytes"
             return None
         if member is not None and member.offset_data + member.size > self.size:
             self.partial = member.name

@@ -1,23 +1,14 @@
-"""Phi-3 as a module over packed embeddings: transformers' decoder with our attention and head.
-
-Letters: T packed tokens, E LLM width, B prompts.
-"""
+"""Phi-3 as a module over packed embeddings: transformers' decoder with our attention and head."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from transformers import Phi3Config, Phi3Model
 
-import torch
-from torch import nn
-from transformers import Cache, Phi3Config, Phi3Model
-
-from mmcore.interfaces import PackedLayout
-from mmcore_phi3.generation import continue_prompts, extend
-from mmcore_phi3.head import Head
+from mmcore.kit.decoder import PackedDecoder
 
 
-class Phi3(nn.Module):
-    """The decoder (``model``) and its output layer (``lm_head``), named as transformers names them.
+class Phi3(PackedDecoder):
+    """Phi-3's decoder and output layer; see ``PackedDecoder``.
 
     Args:
         config: of transformers' Phi-3, with our attention as its attention implementation.
@@ -29,57 +20,6 @@ class Phi3(nn.Module):
     def __init__(
         self, config: Phi3Config, *, head_rows: int, head_bias: bool, recompute: bool
     ) -> None:
-        super().__init__()
-        self.model = Phi3Model(config)
-        self.lm_head = Head(config.hidden_size, config.vocab_size, rows=head_rows, bias=head_bias)
-        nn.init.normal_(self.lm_head.weight, std=config.initializer_range)
-        if head_bias:
-            nn.init.zeros_(self.lm_head.bias)
-        if recompute:
-            self.model.activation_checkpointing_enable({"use_reentrant": False})
-
-    @property
-    def head(self) -> Head:
-        return self.lm_head
-
-    def embed(self, input_ids_T: torch.Tensor) -> torch.Tensor:
-        """``input_ids_T -> x_TE``."""
-        x_TE: torch.Tensor = self.model.embed_tokens(input_ids_T)
-        return x_TE
-
-    def forward(self, x_TE: torch.Tensor, layout: PackedLayout) -> torch.Tensor:
-        """``x_TE, layout -> h_TE``, after the final norm."""
-        output = self.model(
-            inputs_embeds=x_TE[None],
-            position_ids=layout.position_ids_T[None],
-            use_cache=False,
-            layout=layout,
-        )
-        h_TE: torch.Tensor = output.last_hidden_state[0]
-        return h_TE
-
-    def extend(self, x_BIE: torch.Tensor, mask_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
-        """See ``mmcore.interfaces.ExtendingLLM``."""
-        return extend(self.model, x_BIE, mask_BJ.bool(), cache)
-
-    def generate(
-        self,
-        x_BTE: torch.Tensor,
-        mask_BT: torch.Tensor,
-        *,
-        max_new_tokens: int,
-        stop_ids: Collection[int],
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-    ) -> list[Sequence[int]]:
-        """Continue B left-padded prompts; new ids only, stop id left out. 0 means greedy."""
-        return continue_prompts(
-            self.model,
-            self.lm_head,
-            x_BTE,
-            mask_BT,
-            max_new_tokens=max_new_tokens,
-            stop_ids=stop_ids,
-            temperature=temperature,
-            top_p=top_p,
+        super().__init__(
+            Phi3Model(config), head_rows=head_rows, head_bias=head_bias, recompute=recompute
         )

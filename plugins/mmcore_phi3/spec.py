@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
 from mmcore.interfaces import Attention, LLMSpec, LoadReport, TextFormat, Wanted, WeightsError
 from mmcore.kit.weights import RANDOM, TOKENIZER_FILES, WEIGHT_FILES, locate_file, wanted
+from mmcore_phi3.config import longrope_factors
 from mmcore_registry import Problem, doc, from_variant, one_of
 
 if TYPE_CHECKING:
@@ -36,12 +37,45 @@ class Sizes:
     vocabulary: int = 32064
     context: int = 4096
     window: int = 2047
+    original_context: int = 4096
 
 
+_MINI = Sizes(width=3072, layers=32, heads=32, kv_heads=32, mlp_width=8192)
+_MEDIUM = Sizes(width=5120, layers=40, heads=40, kv_heads=10, mlp_width=17920)
 VARIANTS = {
-    "mini-4k-instruct": Sizes(width=3072, layers=32, heads=32, kv_heads=32, mlp_width=8192),
-    "medium-4k-instruct": Sizes(width=5120, layers=40, heads=40, kv_heads=10, mlp_width=17920),
+    "mini-4k-instruct": _MINI,
+    "medium-4k-instruct": _MEDIUM,
+    "mini-128k-instruct": attrs.evolve(_MINI, context=131072, window=262144),
+    "medium-128k-instruct": attrs.evolve(_MEDIUM, context=131072, window=131072),
 }
+
+
+def _original_context(spec: Phi3Spec) -> int:
+    """Only a variant that was stretched has one of its own, and only beyond it."""
+    preset = VARIANTS.get(spec.variant)
+    if preset is None or preset.context == preset.original_context:
+        return spec.context
+    return min(spec.context, preset.original_context)
+
+
+def _factors(key: str) -> Any:
+    """Default of a list of LongRoPE factors: from the weights' config.json.
+
+    The published lists belong to the weights and are not repeated here. Without weights (or where
+    they are missing, which ``problems`` says) all factors are 1: the frequencies stay as they are.
+    """
+
+    def read(spec: Phi3Spec) -> tuple[float, ...]:
+        if not spec.stretched:
+            return ()
+        if spec.weights != RANDOM:
+            try:
+                return longrope_factors(spec.weights, key)
+            except WeightsError:
+                pass  # `problems` says it
+        return (1.0,) * spec.rotated
+
+    return attrs.Factory(read, takes_self=True)
 
 
 def _vocabulary(spec: Phi3Spec) -> int:
@@ -114,6 +148,25 @@ class Phi3Spec(LLMSpec):
         validator=gt(0),
         metadata=doc("how many positions a token sees, itself included", unit="tokens"),
     )
+    original_context: int = attrs.field(
+        default=attrs.Factory(_original_context, takes_self=True),
+        validator=gt(0),
+        metadata=doc(
+            "context before it was stretched (LongRoPE); a longer sequence turns by `long_factors`",
+            unit="tokens",
+        ),
+    )
+    short_factors: tuple[float, ...] = attrs.field(
+        default=_factors("short_factor"),
+        metadata=doc(
+            "of a stretched model: divisors of the rotary frequencies, up to `original_context`; "
+            "from the weights' config.json, or all 1 for random weights"
+        ),
+    )
+    long_factors: tuple[float, ...] = attrs.field(
+        default=_factors("long_factor"),
+        metadata=doc("the same for sequences longer than `original_context`"),
+    )
     rope_theta: float = attrs.field(
         default=10_000.0, validator=gt(0), metadata=doc("base of the rotary positions")
     )
@@ -141,11 +194,22 @@ class Phi3Spec(LLMSpec):
     def embedding_width(self) -> int:
         return self.width
 
+    @property
+    def stretched(self) -> bool:
+        """Whether the context is longer than the one it was first trained with."""
+        return self.context > self.original_context
+
+    @property
+    def rotated(self) -> int:
+        """Rotary frequencies of a head."""
+        return self.width // self.heads // 2
+
     def problems(self) -> Iterator[Problem]:
         if self.width % self.heads:
             yield Problem("heads", f"is {self.heads}, which does not divide width {self.width}")
         if self.heads % self.kv_heads:
             yield Problem("kv_heads", f"is {self.kv_heads}, which does not divide {self.heads}")
+        yield from self._factor_problems()
         key = "tokenizer" if self.tokenizer else "weights"
         try:
             self.text()
@@ -181,9 +245,9 @@ class Phi3Spec(LLMSpec):
             intermediate_size=self.mlp_width,
             vocab_size=self.vocabulary,
             max_position_embeddings=self.context,
-            original_max_position_embeddings=self.context,
+            original_max_position_embeddings=self.original_context,
             sliding_window=self.window,
-            rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
+            rope_parameters=self._rope(),
             rms_norm_eps=self.norm_eps,
             initializer_range=self.init_std,
             tie_word_embeddings=False,
@@ -217,11 +281,36 @@ class Phi3Spec(LLMSpec):
             kv_heads=2,
             mlp_width=128,
             vocabulary=OWN_VOCABULARY,
+            short_factors=(1.0,) * 8 if self.stretched else (),
+            long_factors=(1.0,) * 8 if self.stretched else (),
         )
 
     def thin(self) -> Self:
         # The rows of the vocabulary are no width of the blocks, and at 14B half of such a model.
         return attrs.evolve(self, weights=RANDOM, tokenizer="", layers=1, vocabulary=OWN_VOCABULARY)
+
+    def _rope(self) -> dict[str, object]:
+        if not self.stretched:
+            return {"rope_type": "default", "rope_theta": self.rope_theta}
+        return {
+            "rope_type": "longrope",
+            "rope_theta": self.rope_theta,
+            "short_factor": list(self.short_factors),
+            "long_factor": list(self.long_factors),
+            "original_max_position_embeddings": self.original_context,
+        }
+
+    def _factor_problems(self) -> Iterator[Problem]:
+        for key in ("short_factors", "long_factors") if self.stretched else ():
+            count = len(getattr(self, key))
+            if count != self.rotated:
+                message = f"are {count}, wanted half a head's width, which is {self.rotated}"
+                yield Problem(key, message)
+        if self.stretched and self.weights != RANDOM:
+            try:
+                longrope_factors(self.weights, "long_factor")
+            except WeightsError as error:
+                yield Problem("weights", str(error), machine=True)
 
     def _tokenizer_file(self) -> Path:
         if self.tokenizer:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import bisect
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
 from tokenizers import Tokenizer
 
 from mmcore.interfaces import (
-    ImagePart,
     ImageSlot,
     Part,
-    Rejection,
     Role,
     TextPart,
     TextRun,
     WeightsError,
 )
+from mmcore.kit.rendering import is_document, is_learned, merged, numbered
 
 END, TURN_END = "<|endoftext|>", "<|end|>"
 TAGS: dict[Role, str] = {
@@ -189,42 +188,3 @@ class PhiTextFormat:
         ]
         for flag, run in itertools.groupby(zip(encoding.ids, learned, strict=True), lambda x: x[1]):
             yield TextRun(tuple(token for token, _ in run), flag)
-
-
-def is_document(parts: Sequence[Part]) -> bool:
-    """Whether the parts are a document rather than a conversation.
-
-    Raises:
-        Rejection: ``mixed-roles``.
-    """
-    roles = {part.role for part in parts}
-    if "document" in roles and len(roles) > 1:
-        raise Rejection("mixed-roles", f"document parts among turns of {sorted(roles)}")
-    return roles <= {"document"}
-
-
-def is_learned(part: TextPart) -> bool:
-    """Only documents and the assistant's words teach."""
-    return part.loss and part.role in ("document", "assistant")
-
-
-def numbered(parts: Sequence[Part]) -> list[TextPart | ImageSlot]:
-    """The parts with every picture replaced by its place in the order of pictures."""
-    count = itertools.count()
-    return [ImageSlot(next(count)) if isinstance(part, ImagePart) else part for part in parts]
-
-
-def merged(pieces: Iterable[TextRun | ImageSlot]) -> list[TextRun | ImageSlot]:
-    """Neighbouring runs that are learned alike as one run."""
-
-    def learned(piece: TextRun | ImageSlot) -> bool | None:
-        return piece.learned if isinstance(piece, TextRun) else None
-
-    result: list[TextRun | ImageSlot] = []
-    for flag, group in itertools.groupby(pieces, key=learned):
-        if flag is None:
-            result.extend(group)
-        else:
-            runs = (piece.ids for piece in group if isinstance(piece, TextRun))
-            result.append(TextRun(tuple(itertools.chain.from_iterable(runs)), flag))
-    return result

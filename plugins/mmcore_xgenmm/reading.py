@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from mmcore.interfaces import Renaming, Tables, Tensors, WeightsError
-from mmcore.kit.weights import INDEX, open_files, open_tensors
+from mmcore.kit.weights import INDEX, open_files, open_tensors, shard_of_tensors
 from mmcore_xgenmm import tokenizer as tokens
 from mmcore_xgenmm.config import SIZES, Shapes, llm_keys, tables
 from mmcore_xgenmm.pickled import open_pickled
@@ -179,5 +179,4 @@ def _shards(path: Path) -> dict[str, str]:
     index = path / INDEX
     if not index.is_file():
         return {}
-    shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    return shards
+    return shard_of_tensors(index)

@@ -1,6 +1,10 @@
 """`mmcore run --rehearse`: every stage small, on made-up rows, with a stop in between."""
 
 import json
+import shutil
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 REAL = (  # what a laptop has not: data, weights, the kernel of a GPU
     "model.attention=xformers",
@@ -46,3 +50,12 @@ def test_what_a_rehearsal_cannot_be_combined_with(workplace) -> None:
     assert "--rehearse --thin" in workplace.mmcore("run", "mini.toml", "--thin", fails=True)
     both = ("--rehearse", "--stage", "captions")
     assert "starts anew" in workplace.mmcore("run", "mini.toml", *both, fails=True)
+
+
+def test_blip3_14b_is_rehearsed_with_all_its_datasets(workplace) -> None:
+    """The command that the whole project is for, as it is written on the first page."""
+    shutil.copytree(RECIPES, workplace.folder / "recipes")
+    output = workplace.typed("run", "recipes/blip3_14b.toml", "--rehearse")
+    assert "model: siglip, perceiver, phi3 in their tiny form" in output
+    assert "data: 31 sources" in output
+    assert "rehearsed all 4 stages and every source" in output

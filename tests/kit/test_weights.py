@@ -11,7 +11,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmcore.interfaces import WeightsError
-from mmcore.kit.weights import Source, fill, locate, locate_file, open_tensors
+from mmcore.kit.weights import (
+    Source,
+    fill,
+    locate,
+    locate_file,
+    open_tensors,
+    shard_of_tensors,
+)
 
 SOURCES = {"weight": Source(("a", "b"), torch.cat), "bias": Source(("c",))}
 
@@ -99,3 +106,21 @@ def test_hub_ids_are_looked_up_in_the_cache_only(tmp_path, monkeypatch):
     (refs / "main").write_text("0123")
     assert locate("hf://somebody/model") == snapshot
     assert locate_file("hf://somebody/model", "config.json") == snapshot / "config.json"
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.safetensors", "/tmp/evil.safetensors", "a/b.safetensors"]
+)
+def test_an_index_may_name_only_files_beside_it(tmp_path, name):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name, "b": "fine.safetensors"}}))
+    with pytest.raises(WeightsError, match=f"names '{name}', wanted files beside it"):
+        shard_of_tensors(index)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 3}'])
+def test_an_index_that_is_none_is_named(tmp_path, text):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(text)
+    with pytest.raises(WeightsError, match=r"index\.json' is no index of shards"):
+        shard_of_tensors(index)

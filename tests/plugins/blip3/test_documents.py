@@ -197,6 +197,7 @@ def test_frame_that_the_file_lacks_is_rejected_when_read(tar):
     ("change", "reason"),
     [
         ({"images": ["figure 1", None, None, None, None]}, "malformed-row: a picture is 'figure"),
+        ({"images": [f"page_{'9' * 5000}_image_1", *[None] * 4]}, "malformed-row: a picture is"),
         ({"images": [3, None, None, None, None]}, "malformed-row: a picture is 3"),
         ({"image_metadata": 3}, "malformed-row: image_metadata is 3"),
         ({"image_metadata": [{"page": 0}]}, r"malformed-row: image_metadata\[0\]"),

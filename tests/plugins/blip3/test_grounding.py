@@ -62,6 +62,7 @@ def test_form_is_chosen(keys, text, read):
         ("[", "malformed-literal"),
         ("3", "malformed-literal"),
         ("[3]", "malformed-literal"),
+        ("[0x" + "f" * 10_000 + "]", "malformed-literal"),  # too long to be written in decimals
         ("[['a', 0]]", "malformed-literal"),
         ("[[5, 0, False]]", "malformed-literal"),
         ("__import__('os').system('true')", "malformed-literal"),

@@ -198,3 +198,19 @@ def test_only_the_bytes_of_the_range_are_read(write):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     (row,) = read_rows(path, 1, 2)
     assert row == {KEY: b"1", "json": b"\1" * 700, "jpg": b"\1" * 700}
+
+
+def test_members_that_spell_our_own_keys_are_no_part_of_a_row(write):
+    path = write([("a.txt", b"x"), ("a.__cut__", b"\xff"), ("a.__key__", b"other")])
+    assert all_rows(path) == [{KEY: b"a", "txt": b"x"}]
+
+
+def test_a_header_with_a_negative_size_ends_the_tar(write):
+    whole = bytearray(tar_bytes([("a.txt", b"x"), ("b.txt", b"y")], tarfile.GNU_FORMAT))
+    header = whole[1024:1536]
+    header[124:136] = b"\xff" * 12  # -1 in base 256
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    whole[1024:1536] = header
+    with pytest.warns(UserWarning, match="damaged"):
+        assert [row["txt"] for row in all_rows(write(bytes(whole)))][:1] == [b"x"]

@@ -77,7 +77,7 @@ def test_loss_and_gradients_are_those_of_transformers(
 
 
 def test_head_makes_logits_of_few_rows_at_once(phi3, monkeypatch):
-    import mmcore_phi3.head as head
+    import mmcore.kit.lm_head as head
 
     rows: list[int] = []
     linear = head.linear

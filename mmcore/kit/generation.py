@@ -6,15 +6,18 @@ Letters: B prompts, T tokens of the padded prompts, E LLM width, V vocabulary, I
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import nn
-from transformers import Cache, DynamicCache, Phi3Model
+from transformers import Cache, DynamicCache
+
+from mmcore.kit.longrope import PackedLongRope
 
 
 @torch.no_grad()
 def continue_prompts(
-    model: Phi3Model,
+    model: Any,
     head: nn.Module,
     x_BTE: torch.Tensor,
     mask_BT: torch.Tensor,
@@ -38,10 +41,13 @@ def continue_prompts(
     """
     stops = torch.tensor(sorted(stop_ids), device=x_BTE.device, dtype=torch.long)
     cache = DynamicCache()  # without a config: keeps everything, the mask makes the window
-    visible_BJ, x_BIE = mask_BT.bool(), x_BTE
+    visible_BJ, x_BIE, x_BJE = mask_BT.bool(), x_BTE, x_BTE
+    borders = _borders(model, mask_BT)
     done_B = torch.zeros(x_BTE.shape[0], dtype=torch.bool, device=x_BTE.device)
     chosen: list[torch.Tensor] = []
-    for _ in range(max_new_tokens):
+    for step in range(max_new_tokens):
+        if step in borders:  # the keys so far were turned for a short sequence
+            cache, x_BIE = DynamicCache(), x_BJE
         h_BIE = extend(model, x_BIE, visible_BJ, cache)
         ids_B = _choose(head(h_BIE[:, -1]), temperature, top_p)
         done_B = done_B | torch.isin(ids_B, stops)
@@ -49,15 +55,15 @@ def continue_prompts(
         if bool(done_B.all()):
             break
         x_BIE = model.embed_tokens(ids_B)[:, None]
+        if borders:
+            x_BJE = torch.cat([x_BJE, x_BIE], dim=1)
         visible_BJ = torch.cat([visible_BJ, torch.ones_like(visible_BJ[:, :1])], dim=1)
     if not chosen:
         return [[] for _ in range(x_BTE.shape[0])]
     return [[one for one in row if one >= 0] for row in torch.stack(chosen, dim=1).tolist()]
 
 
-def extend(
-    model: Phi3Model, x_BIE: torch.Tensor, visible_BJ: torch.Tensor, cache: Cache
-) -> torch.Tensor:
+def extend(model: Any, x_BIE: torch.Tensor, visible_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
     """Hidden states ``h_BIE`` of embeddings that follow those in the cache, which grows by them.
 
     Args:
@@ -69,13 +75,51 @@ def extend(
     queries = x_BIE.shape[1]
     output = model(
         inputs_embeds=x_BIE,
-        attention_mask=_mask(visible_BJ, queries, model.config.sliding_window),
+        attention_mask=_masks(model.config, visible_BJ, queries),
         position_ids=(visible_BJ.cumsum(1) - 1).clamp(min=0)[:, -queries:],
         past_key_values=cache,
         use_cache=True,
     )
     h_BIE: torch.Tensor = output.last_hidden_state
     return h_BIE
+
+
+def check_borders(model: Any, visible_BJ: torch.Tensor, new: int) -> None:
+    """
+    Raises:
+        ValueError: the last ``new`` tokens take a prompt over the border behind which its rotary
+            positions turn otherwise (LongRoPE), and so what was kept of it is of no use.
+    """
+    if not isinstance(model.rotary_emb, PackedLongRope):
+        return
+    border = model.rotary_emb.original
+    old_B, all_B = visible_BJ[:, :-new].sum(1), visible_BJ.sum(1)
+    if bool(((old_B > 0) & (old_B <= border) & (all_B > border)).any()):
+        raise ValueError(
+            f"a prompt grows beyond {border} tokens, where LongRoPE turns all of it anew; generate "
+            "with use_cache=False, or with mmcore.load"
+        )
+
+
+def _borders(model: Any, mask_BT: torch.Tensor) -> frozenset[int]:
+    """The steps at which a prompt outgrows the context of its rotary positions (LongRoPE)."""
+    if not isinstance(model.rotary_emb, PackedLongRope):
+        return frozenset()
+    border = model.rotary_emb.original + 1
+    return frozenset(border - length for length in mask_BT.sum(1).tolist() if border - length > 0)
+
+
+def _masks(
+    config: Any, visible_BJ: torch.Tensor, queries: int
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """What the decoder takes: one mask for all layers, or one for each type of layer."""
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "layer_types", None) is None:
+        return _mask(visible_BJ, queries, window)
+    return {
+        "full_attention": _mask(visible_BJ, queries, None),
+        "sliding_attention": _mask(visible_BJ, queries, window),
+    }
 
 
 def _mask(visible_BJ: torch.Tensor, queries: int, window: int | None) -> torch.Tensor:

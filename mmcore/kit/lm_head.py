@@ -23,16 +23,25 @@ class Head(nn.Linear):
         vocabulary: V.
         rows: positions per chunk.
         bias: whether logits have a bias; Phi-3's have none, xGen-MM's released ones have.
+        cap: where given, logits are bent into ``±cap`` by ``cap * tanh(logits / cap)`` (Gemma 2).
     """
 
-    def __init__(self, width: int, vocabulary: int, *, rows: int, bias: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        vocabulary: int,
+        *,
+        rows: int,
+        bias: bool = False,
+        cap: float | None = None,
+    ) -> None:
         super().__init__(width, vocabulary, bias=bias)
-        self.rows = rows
+        self.rows, self.cap = rows, cap
 
     def forward(self, h_LE: torch.Tensor, targets_L: torch.Tensor | None = None) -> torch.Tensor:
         """``h_LE -> logits_LV``, or with targets ``nll_L`` (float32)."""
         if targets_L is None:
-            return super().forward(h_LE)
+            return self._capped(super().forward(h_LE))
         return torch.cat(
             [
                 checkpoint(  # no dropout inside: there is no random state to keep
@@ -45,5 +54,8 @@ class Head(nn.Linear):
         )
 
     def _nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
-        logits_LV = linear(h_LE, self.weight, self.bias).float()
+        logits_LV = self._capped(linear(h_LE, self.weight, self.bias).float())
         return cross_entropy(logits_LV, targets_L, reduction="none")
+
+    def _capped(self, logits_LV: torch.Tensor) -> torch.Tensor:
+        return logits_LV if self.cap is None else self.cap * torch.tanh(logits_LV / self.cap)
