@@ -99,7 +99,6 @@ def _config(file: folders.ModelFile, text: TextFormat) -> dict[str, Any]:
         "image_token_id": text.image_id,
         "eos_token_id": sorted(text.stop_ids),
         "pad_token_id": text.end_id,
-        "tie_word_embeddings": False,
         "hidden_size": file.model.llm.embedding_width,
         "vocab_size": _rows(file),
         TABLE: folders.to_table(file),

@@ -136,8 +136,7 @@ def _of_recipe(recipe: Recipe | None) -> tuple[Tables | None, Mapping[str, bytes
     if recipe is None:
         return None, {}
     tables = folders.tables_of(recipe.model, recipe.stages[-1].tiler)
-    files = recipe.model.llm.tokenizer_files()
-    return tables, {name: path.read_bytes() for name, path in files.items()}
+    return tables, recipe.model.llm.tokenizer_files()
 
 
 def _from_recipe(recipe: Recipe | None, absent: list[str]) -> dict[str, tuple[nn.Module, str]]:

@@ -94,7 +94,7 @@ def at_home(file: ModelFile) -> ModelFile:
     for part in PARTS:
         spec = getattr(file.model, part)
         keys = {field.name for field in attrs.fields(type(spec))}
-        moved = {"weights": f"{BESIDE}{part}", "tokenizer": ""}
+        moved = {"weights": f"{BESIDE}{part}", "tokenizer": "", "config": "", "chat_template": ""}
         parts[part] = attrs.evolve(spec, **{k: v for k, v in moved.items() if k in keys})
     return attrs.evolve(file, model=attrs.evolve(file.model, **parts))
 

@@ -92,7 +92,7 @@ def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:
 
 def tokenizer_of(file: ModelFile) -> dict[str, bytes]:
     """Content of the files that the LLM's text format is made of."""
-    return {name: path.read_bytes() for name, path in file.model.llm.tokenizer_files().items()}
+    return dict(file.model.llm.tokenizer_files())
 
 
 @contextmanager

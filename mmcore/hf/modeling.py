@@ -45,6 +45,8 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
         super().__init__(config)
         self._table = attrs.evolve(config.file().model, attention="sdpa")
         self.model = assemble.empty_model(self._table, 0, torch.get_default_device())
+        shared = _shared(self)
+        self._tied_weights_keys, config.tie_word_embeddings = shared, bool(shared)
         self.post_init()
 
     @classmethod
@@ -57,8 +59,8 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
             WeightsError: tensors are missing, misshapen or without a place; names them all.
         """
         model, info = super().from_pretrained(*args, output_loading_info=True, **keywords)
-        buffers = {name for name, _ in model.named_buffers()}
-        lines = [f"  missing: {name}" for name in sorted(set(info["missing_keys"]) - buffers)]
+        known = {*model._tied_weights_keys, *(name for name, _ in model.named_buffers())}
+        lines = [f"  missing: {name}" for name in sorted(set(info["missing_keys"]) - known)]
         lines += [f"  no place for: {name}" for name in sorted(info["unexpected_keys"])]
         lines += [f"  of another shape: {one}" for one in sorted(map(str, info["mismatched_keys"]))]
         if lines:
@@ -193,3 +195,11 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
             owner, _, own = name.rpartition(".")
             module = self.model.get_submodule(owner)
             module._buffers[own] = buffer.to(module.get_buffer(own).device)
+
+
+def _shared(module: torch.nn.Module) -> dict[str, str]:
+    """The second names of parameters that two modules share, and their first ones."""
+    first: dict[int, str] = {}
+    named = module.named_parameters(remove_duplicate=False)
+    pairs = [(name, first.setdefault(id(parameter), name)) for name, parameter in named]
+    return {name: original for name, original in pairs if name != original}

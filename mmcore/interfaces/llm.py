@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import attrs
@@ -97,9 +96,9 @@ class LLMSpec(FilledSpec):
             WeightsError: the tokenizer's files are missing.
         """
 
-    def tokenizer_files(self) -> Mapping[str, Path]:
-        """The files that ``text`` is made of, by the names under which it looks for them beside
-        its weights.
+    def tokenizer_files(self) -> Mapping[str, bytes]:
+        """Content of the files that ``text`` (and what else the spec reads) is made of, by the
+        names under which it looks for them beside its weights.
 
         Raises:
             WeightsError: they are missing.

@@ -1,6 +1,6 @@
 """A decoder of transformers as an LLM over packed embeddings, with our attention and head.
 
-Letters: T packed tokens, E LLM width, B prompts, I new embeddings, J all embeddings so far.
+Letters: T packed tokens, E LLM width, B prompts, J tokens so far, I of them new.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from transformers import Cache
 
 from mmcore.interfaces import PackedLayout
-from mmcore.kit.generation import continue_prompts, extend
+from mmcore.kit.generation import check_borders, continue_prompts, extend
 from mmcore.kit.lm_head import Head
 from mmcore.kit.longrope import PackedLongRope
 
@@ -83,7 +83,12 @@ class PackedDecoder(nn.Module):
         return h_TE
 
     def extend(self, x_BIE: torch.Tensor, mask_BJ: torch.Tensor, cache: Cache) -> torch.Tensor:
-        """See ``mmcore.interfaces.ExtendingLLM``."""
+        """See ``mmcore.interfaces.ExtendingLLM``.
+
+        Raises:
+            ValueError: a prompt outgrows the context of its rotary positions (LongRoPE).
+        """
+        check_borders(self.model, mask_BJ.bool(), x_BIE.shape[1])
         return extend(self.model, x_BIE, mask_BJ.bool(), cache)
 
     def generate(

@@ -84,6 +84,23 @@ def extend(model: Any, x_BIE: torch.Tensor, visible_BJ: torch.Tensor, cache: Cac
     return h_BIE
 
 
+def check_borders(model: Any, visible_BJ: torch.Tensor, new: int) -> None:
+    """
+    Raises:
+        ValueError: the last ``new`` tokens take a prompt over the border behind which its rotary
+            positions turn otherwise (LongRoPE), and so what was kept of it is of no use.
+    """
+    if not isinstance(model.rotary_emb, PackedLongRope):
+        return
+    border = model.rotary_emb.original
+    old_B, all_B = visible_BJ[:, :-new].sum(1), visible_BJ.sum(1)
+    if bool(((old_B > 0) & (old_B <= border) & (all_B > border)).any()):
+        raise ValueError(
+            f"a prompt grows beyond {border} tokens, where LongRoPE turns all of it anew; generate "
+            "with use_cache=False, or with mmcore.load"
+        )
+
+
 def _borders(model: Any, mask_BT: torch.Tensor) -> frozenset[int]:
     """The steps at which a prompt outgrows the context of its rotary positions (LongRoPE)."""
     if not isinstance(model.rotary_emb, PackedLongRope):

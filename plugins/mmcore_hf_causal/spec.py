@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -182,6 +183,18 @@ class HfCausalSpec(LLMSpec):
         return ChatTextFormat(
             self._tokenizer_files(), rows=self.vocabulary, system_prompt=self.system_prompt
         )
+
+    def tokenizer_files(self) -> Mapping[str, bytes]:
+        from mmcore_hf_causal.decoder import transformers_config
+
+        files = self._tokenizer_files()
+        texts = {
+            "config.json": transformers_config(self._numbers()).to_json_string(use_diff=False),
+            TOKENIZER_FILE: files.tokenizer,
+            "tokenizer_config.json": json.dumps(files.names, indent=2),
+            "chat_template.jinja": files.template,
+        }
+        return {name: text.encode() for name, text in texts.items()}
 
     def build(self, *, attention: Attention) -> nn.Module:
         from mmcore_hf_causal.decoder import build_decoder

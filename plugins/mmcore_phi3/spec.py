@@ -228,8 +228,8 @@ class Phi3Spec(LLMSpec):
             self._tokenizer_file(), rows=self.vocabulary, system_prompt=self.system_prompt
         )
 
-    def tokenizer_files(self) -> Mapping[str, Path]:
-        return {TOKENIZER_FILE: self._tokenizer_file()}
+    def tokenizer_files(self) -> Mapping[str, bytes]:
+        return {TOKENIZER_FILE: self._tokenizer_file().read_bytes()}
 
     def build(self, *, attention: Attention) -> nn.Module:
         from transformers import Phi3Config
