@@ -28,6 +28,8 @@ class PackSize:
         samples: of equal length.
         tokens_per_view: Q.
         view: what a view is like.
+        groups: of patches that the token sampler is given; as a rule the views.
+        patches: of a group.
     """
 
     tokens: int
@@ -35,6 +37,8 @@ class PackSize:
     samples: int
     tokens_per_view: int
     view: ViewFormat
+    groups: int
+    patches: int
 
 
 def full_pack(model: ModelTable, stage: Stage) -> PackSize:
@@ -43,8 +47,15 @@ def full_pack(model: ModelTable, stage: Stage) -> PackSize:
     tokens_per_view = model.token_sampler.tokens_per_view(view.patches)
     tokens = stage.batch.max_tokens
     samples = max(1, min(SAMPLES, tokens // (tokens_per_view + 2)))
-    views = min(stage.batch.max_views, (tokens - 2 * samples) // tokens_per_view)
-    return PackSize(tokens, max(views, 1), samples, tokens_per_view, view)
+    room = max(1, (tokens - 2 * samples) // tokens_per_view)  # for groups
+    tiler, views = stage.tiler, stage.batch.max_views
+    if tiler.max_groups == tiler.max_views:
+        groups = views = min(views, room)
+    else:  # pictures at their largest grid, each in fewer groups than views
+        pictures = max(1, min(views // tiler.max_views, room // tiler.max_groups))
+        groups, views = pictures * tiler.max_groups, pictures * tiler.max_views
+    patches = max(tiler.group_sizes(view))
+    return PackSize(tokens, views, samples, tokens_per_view, view, groups, patches)
 
 
 def batch_on_meta(size: PackSize) -> PackedBatch:
@@ -63,9 +74,12 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             targets_L=torch.empty(L, dtype=torch.int64),
             label_weight_L=torch.empty(L, dtype=torch.float32),
             pixels_NCHW=torch.empty(N, 3, view.size, view.size, dtype=torch.uint8),
-            patch_mask_NP=torch.empty(N, view.patches, dtype=torch.bool),
-            image_token_index_K=torch.empty(N * size.tokens_per_view, dtype=torch.int64),
+            patch_mask_NP=torch.empty(size.groups, size.patches, dtype=torch.bool),
+            image_token_index_K=torch.empty(size.groups * size.tokens_per_view, dtype=torch.int64),
             label_segment_L=torch.empty(L, dtype=torch.int32),
+            patch_order_NP=torch.empty(size.groups, size.patches, dtype=torch.int64)
+            if size.groups != N
+            else None,
         )
 
 

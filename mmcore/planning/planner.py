@@ -72,7 +72,7 @@ def _stage(
         tokens=TokenPlan(
             per_view=size.tokens_per_view,
             views_per_picture=views,
-            per_picture=views * size.tokens_per_view,
+            per_picture=stage.tiler.max_groups * size.tokens_per_view,
             pack=size.tokens,
             views_of_pack=size.views,
             samples_of_pack=size.samples,

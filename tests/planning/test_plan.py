@@ -70,3 +70,12 @@ def test_an_encoder_that_learns_keeps_less_where_it_is_recomputed(tmp_path):
         repeated.append(stage.flops.recompute)
     assert kept[1] < kept[0] - 5e9
     assert repeated[1] > repeated[0]
+
+
+def test_a_picture_that_is_sampled_as_a_whole_takes_the_tokens_of_a_view(tmp_path):
+    text = RECIPE.format(variant="mini-4k-instruct")
+    whole = text.replace('use = "single"', 'use = "anyres", max_tiles = 4, merge = "picture"')
+    (tmp_path / "big.toml").write_text(whole)
+    [stage] = plan(load_recipe(tmp_path / "big.toml"), gpus=64, gpu="h100-80g").stages
+    assert (stage.tokens.views_per_picture, stage.tokens.per_picture) == (5, 128)
+    assert stage.tokens.views_of_pack == 15  # three pictures of five views; 16 would be allowed
