@@ -116,8 +116,9 @@ class ZeroMemory:
         return 2 * self._width * self._bucket if self.zero == 2 else 0
 
     def _sent(self) -> int:
-        """Gradients travel in float32."""
-        if self.zero != 2 or not self.copies:
+        """Gradients travel in float32: ZeRO 2 makes a copy of others, ZeRO 3 always a second flat
+        tensor, which is there until its message has arrived."""
+        if self.zero < 2 or (self.zero == 2 and not self.copies):
             return 0
         return FP32 * min(self._bucket, self.trainable)
 

@@ -63,7 +63,7 @@ def test_torch_shares_nothing_and_keeps_float32(precision):
                 "moments": 2000,
                 "reduction buffer": 400,
             },
-            {},
+            {"gradients on their way": 400},
         ),
     ],
 )
@@ -102,7 +102,7 @@ def test_zero_in_bfloat16_on_four_ranks(zero, items, backward):
                 "moments": 4000,
                 "reduction buffer": 400,
             },
-            {},
+            {"gradients on their way": 400},
         ),
     ],
 )
