@@ -57,6 +57,17 @@ def layout(model: OutgoingModel) -> XGenMMLayout:
     )
 
 
+OFFICIAL_ENCODER = {
+    "width": 1152,
+    "depth": 27,
+    "heads": 16,
+    "mlp_width": 4304,
+    "patch_size": 14,
+    "image_size": 384,
+}
+"""The only encoder that the official code can be told by name."""
+
+
 def _large(model: OutgoingModel, first: int, rows: int) -> int:
     """Rows of the large table: as imported, our own, or as Phi-3 rounds them."""
     kept = model.aside.get("unread.model.embed_tokens.weight")
@@ -80,6 +91,11 @@ def _faults(tables: Tables) -> Iterator[str]:
 def _remarks(tables: Tables) -> Iterator[str]:
     """Where the official code would compute something else with these weights."""
     sampler, tiler, llm = tables["token_sampler"], tables["tiler"], tables["llm"]
+    encoder = tables["encoder"]
+    sizes = tuple(encoder[key] for key in OFFICIAL_ENCODER)
+    if sizes != tuple(OFFICIAL_ENCODER.values()):
+        told = ", ".join(f"{key} {encoder[key]}" for key in OFFICIAL_ENCODER)
+        yield f"the official code builds SigLIP so400m at 384 pixels; this encoder has {told}"
     has = (sampler["depth"], sampler["heads"], sampler["head_dim"])
     if has != (SAMPLER_DEPTH, SAMPLER_HEADS, SAMPLER_HEAD):
         yield (

@@ -73,6 +73,7 @@ def test_the_description_comes_back(trained, back):
 def test_what_the_official_code_would_do_otherwise_is_said(hub):
     remarks = "\n".join(hub[1].remarks)
     assert "builds a sampler of 6 layers with 16 heads of 96; this one has 1 with 2 of 8" in remarks
+    assert "builds SigLIP so400m at 384 pixels; this encoder has width " in remarks
     # Imported again, it would be told so: that the ids differ is no oversight.
     assert "the official code puts its own system prompt first" in remarks
     assert hub[1].before.ids != hub[1].after.ids
