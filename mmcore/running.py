@@ -112,6 +112,9 @@ def run(
         hooks.run_start(info)
         finished = False
         try:
+            if start is not None and world.is_main:
+                hooks.activity(f"checking every file of {start.path}")
+                start.verify()
             finished = _Run(recipe, folder, world, hooks, stop).go(start, last)
         except BaseException:
             hooks.run_end("failed")

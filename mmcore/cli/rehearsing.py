@@ -49,6 +49,8 @@ def _go(rehearsal: Rehearsal, folder: Path, procs: int, console: Console) -> Non
     small = load_recipe(folder / RECIPE, machine=True)
     if rehearsal.interrupted_after:
         wish = Wish(max_steps=rehearsal.interrupted_after, tables=False)
-        train(small, wish, procs=procs, apart=True)
+        if not train(small, wish, procs=procs, apart=True):
+            raise KeyboardInterrupt
         console.print("stopped on purpose, within a stage; going on from its checkpoint")
-    train(small, Wish(tables=False), procs=procs, apart=True)
+    if not train(small, Wish(tables=False), procs=procs, apart=True):
+        raise KeyboardInterrupt

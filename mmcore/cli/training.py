@@ -23,6 +23,7 @@ from mmcore.evaluation.table import final_table, stage_table
 from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
+from mmcore.training.stopping import ASKS
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
 """Signals that ask a run to stop."""
@@ -48,7 +49,7 @@ class Wish:
     tables: bool = True
 
 
-def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> None:
+def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> bool:
     """Run the recipe and print its progress.
 
     Args:
@@ -56,13 +57,16 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> Non
         apart: whether even a single one is a process of its own, as it must be for a run that
             others follow: engines hold on to what a process group was.
 
+    Returns:
+        False where processes of their own were asked to stop, and have saved.
+
     Raises:
         click.ClickException: a process failed; it has said why, or was killed.
-        KeyboardInterrupt: processes of their own were asked to stop, and have saved.
+        KeyboardInterrupt: they were asked to stop, and could not save.
     """
     if procs == 1 and not apart:
         _train_here(recipe, wish)
-        return
+        return True
     check_processes(recipe, procs)
     port = _free_port()
     context = get_context("spawn")  # a fork would inherit threads, and CUDA
@@ -70,13 +74,14 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> Non
         context.Process(target=_rank, args=(rank, procs, port, recipe, wish))
         for rank in range(procs)
     ]
-    asked = []
+    asked: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
-        # A terminal tells them, too; to each it is the first SIGTERM then, and only asks again.
-        asked.append(number)
+        # A terminal or a cluster may tell them, too: what we send must not be their second signal.
         for one in ranks:
-            one.terminate()
+            if one.pid is not None and one.is_alive():
+                os.kill(one.pid, signal.SIGTERM if asked else ASKS)
+        asked.append(number)
 
     with _own_signals():
         for one in ranks:
@@ -84,10 +89,11 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> Non
         for number in ASKING:
             signal.signal(number, forward)
         failed = _wait(ranks)
-    if asked:
+    if failed and asked:
         raise KeyboardInterrupt
     if failed:
         raise click.ClickException(_failed(failed))
+    return not asked
 
 
 def _wait(ranks: Sequence[BaseProcess]) -> dict[int, int]:

@@ -9,6 +9,8 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ASKS = signal.SIGUSR1
+"""Only ever asks, however often it comes; a cluster may send it some time before it kills."""
 
 
 class StopRequest:
@@ -35,7 +37,8 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal(*, after: int | None = None) -> Iterator[StopRequest]:
-    """Within, SIGTERM and SIGINT (Ctrl-C) ask to stop; repeated, they do what they always do.
+    """Within, SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 ask to stop; the first two, repeated, do what
+    they always do.
 
     Args:
         after: ask by itself, so that as many steps are made.
@@ -49,6 +52,7 @@ def stop_on_signal(*, after: int | None = None) -> Iterator[StopRequest]:
 
     for one in SIGNALS:
         usual[one] = signal.signal(one, hear)
+    usual[ASKS] = signal.signal(ASKS, lambda number, frame: request.ask())
     try:
         yield request
     finally:

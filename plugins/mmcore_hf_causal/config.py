@@ -88,7 +88,13 @@ def numbers_of(folder: str) -> Numbers:
             tested, or asks for something that is not supported; the message says what.
     """
     path = locate_file(folder, FILE)
-    return _numbers(path, path.stat().st_mtime_ns)
+    try:
+        return _numbers(path, path.stat().st_mtime_ns)
+    except WeightsError:
+        raise
+    except (ValueError, TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{str(path)!r} holds values that make no model: {told}") from error
 
 
 @functools.lru_cache(maxsize=64)

@@ -45,3 +45,16 @@ def test_sigterm_saves_and_the_next_start_goes_on(workplace):
     resumed = workplace.mmcore("run", "mini.toml")
     assert done == 12 or f"after step {done}" in resumed, (output, resumed)
     assert workplace.losses() == workplace.losses("whole")
+
+
+def test_a_checkpoint_that_was_altered_is_not_gone_on_from(workplace):
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    folder = workplace.folder / "runs" / "mini" / "checkpoints"
+    newest = folder / (folder / "latest").read_text().strip()
+    path = next(newest.glob("parameters-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1  # one bit of one number
+    path.write_bytes(content)
+    refused = workplace.mmcore("run", "mini.toml", fails=True)
+    assert path.name in refused
+    assert len(workplace.losses()) == 6, "nothing was trained after the first stage"

@@ -30,3 +30,11 @@ def test_sigterm_asks_too() -> None:
 def test_it_asks_by_itself_after_the_steps_that_were_wanted() -> None:
     with stop_on_signal(after=3) as stop:
         assert [stop(), stop(), stop(), stop()] == [False, False, True, True]
+
+
+def test_usr1_only_asks_however_often_it_comes() -> None:
+    with stop_on_signal() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
+        assert stop()
