@@ -182,7 +182,7 @@ def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterat
     equally many tokens of it."""
     tiler = facts.at(*stage, "tiler")
     encoder, sampler = facts.at("model", "encoder"), facts.at("model", "token_sampler")
-    if not (
+    if tokens_per_view is None or not (
         isinstance(tiler, TilerSpec)
         and isinstance(encoder, EncoderSpec)
         and isinstance(sampler, TokenSamplerSpec)
@@ -195,7 +195,7 @@ def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterat
             made, why = -1, str(error)
         else:
             why = f"makes {made} tokens of them"
-        if tokens_per_view is not None and made != tokens_per_view:
+        if made != tokens_per_view:
             message = (
                 f"{tiler.name!r} gives the token sampler {patches} patches at once; "
                 f"{sampler.name!r} {why}, wanted {tokens_per_view} as of a view"

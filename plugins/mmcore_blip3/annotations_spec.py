@@ -7,20 +7,41 @@ from typing import ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SourceSpec, SyntheticContent
-from mmcore_blip3.files import folder_of
+from mmcore.interfaces import Source, SyntheticContent
+from mmcore_blip3.files_spec import FilesSpec
 from mmcore_registry import doc
 
 ge, le = attrs.validators.ge, attrs.validators.le
 
-_IMAGES = doc("folder below which the pictures lie; empty for the folder of each file of `path`")
-_NAMES = doc("column that names the picture's file below `images`")
-_BYTES = doc("column that holds the encoded picture; goes before `image_column`")
-_ALT = doc("take the captions into which the web page's alt text is mixed")
+
+@attrs.frozen(kw_only=True)
+class AnnotatedPicturesSpec(FilesSpec):
+    """Pictures, by name or as bytes, beside the captions of parquet files."""
+
+    images: str = attrs.field(
+        default="",
+        metadata=doc(
+            "folder below which the pictures lie; empty for the folder of each file of `path`"
+        ),
+    )
+    image_column: str = attrs.field(
+        default="image", metadata=doc("column that names the picture's file below `images`")
+    )
+    bytes_column: str = attrs.field(
+        default="image_bytes",
+        metadata=doc("column that holds the encoded picture; goes before `image_column`"),
+    )
+    with_alt_text: bool = attrs.field(
+        default=False,
+        metadata=doc("take the captions into which the web page's alt text is mixed"),
+    )
+
+    def relocated(self, folder: Path) -> Self:
+        return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
 
 
 @attrs.frozen(kw_only=True)
-class Blip3OcrSpec(SourceSpec):
+class Blip3OcrSpec(AnnotatedPicturesSpec):
     """Pictures and the texts written on them, as in BLIP3-OCR-200M (parquet)."""
 
     name: ClassVar[str] = "blip3-ocr"
@@ -28,23 +49,15 @@ class Blip3OcrSpec(SourceSpec):
     least_side: ClassVar[int] = 0
     """Fewest pixels of a side of a made-up picture."""
 
-    images: str = attrs.field(default="", metadata=_IMAGES)
-    image_column: str = attrs.field(default="image", metadata=_NAMES)
-    bytes_column: str = attrs.field(default="image_bytes", metadata=_BYTES)
     granularity: int = attrs.field(
         default=0,
         validator=[ge(0), le(5)],
         metadata=doc("level of detail: 0 the texts alone, 1 with regions, ... 5 boxes in tags"),
     )
-    with_alt_text: bool = attrs.field(default=False, metadata=_ALT)
     strip_filler: bool = attrs.field(
         default=True,
         metadata=doc("leave out the words that all captions share, such as `the text`"),
     )
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     def open(self) -> Source:
         from mmcore_blip3.blip3_ocr import Blip3OcrSource
@@ -70,9 +83,6 @@ class Blip3OcrSpec(SourceSpec):
             least_side=self.least_side,
         )
 
-    def relocated(self, folder: Path) -> Self:
-        return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
-
 
 @attrs.frozen(kw_only=True)
 class Blip3OcrHdSpec(Blip3OcrSpec):
@@ -88,28 +98,20 @@ class Blip3OcrHdSpec(Blip3OcrSpec):
 
 
 @attrs.frozen(kw_only=True)
-class Blip3GroundingSpec(SourceSpec):
+class Blip3GroundingSpec(AnnotatedPicturesSpec):
     """Pictures with captions that say where the things are, as in BLIP3-GROUNDING-50M (parquet)."""
 
     name: ClassVar[str] = "blip3-grounding"
     origin: ClassVar[str] = "https://huggingface.co/datasets/Salesforce/blip3-grounding-50m"
 
-    images: str = attrs.field(default="", metadata=_IMAGES)
-    image_column: str = attrs.field(default="image", metadata=_NAMES)
-    bytes_column: str = attrs.field(default="image_bytes", metadata=_BYTES)
     granularity: int = attrs.field(
         default=0,
         validator=[ge(0), le(2)],
         metadata=doc("how places are written: 0 in words, 1 as corners, 2 as boxes in tags"),
     )
-    with_alt_text: bool = attrs.field(default=False, metadata=_ALT)
     plain: bool = attrs.field(
         default=False, metadata=doc("take the column `cogvlm_caption` instead, without places")
     )
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     def open(self) -> Source:
         from mmcore_blip3.blip3_grounding import Blip3GroundingSource
@@ -129,12 +131,9 @@ class Blip3GroundingSpec(SourceSpec):
 
         make_up_grounding(folder, content, bytes_column=self.bytes_column)
 
-    def relocated(self, folder: Path) -> Self:
-        return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
-
 
 @attrs.frozen(kw_only=True)
-class IdlSpec(SourceSpec):
+class IdlSpec(FilesSpec):
     """Scanned documents with the lines that OCR found on their pages, as in OCR-IDL (tars).
 
     How BLIP-3 made training text of it was not found. Assumed are webdataset tars of documents:
@@ -160,10 +159,6 @@ class IdlSpec(SourceSpec):
     lines_key: str = attrs.field(
         default="text", metadata=doc("key of a page that holds its lines, in reading order")
     )
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     def open(self) -> Source:
         from mmcore_blip3.idl import IdlSource
@@ -193,7 +188,7 @@ class IdlSpec(SourceSpec):
 
 
 @attrs.frozen(kw_only=True)
-class VisualGenomeSpec(SourceSpec):
+class VisualGenomeSpec(FilesSpec):
     """Photographs and phrases about their regions, as in Visual Genome (JSON and folders).
 
     Which of its fields BLIP-3 used was not found. Assumed are the phrases of
@@ -220,10 +215,6 @@ class VisualGenomeSpec(SourceSpec):
         metadata=doc("file of the pictures' sizes, beside `path`; read for `boxes` only"),
     )
     separator: str = attrs.field(default="\n", metadata=doc("stands between phrases"))
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     def open(self) -> Source:
         from mmcore_blip3.visual_genome import VisualGenomeSource

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SourceSpec, SyntheticContent
-from mmcore_blip3.files import folder_of
+from mmcore.interfaces import Source, SyntheticContent
+from mmcore_blip3.files_spec import FilesSpec
 from mmcore_registry import doc
 
 _COLUMN = doc("column of the caption, in parquet")
 
 
 @attrs.frozen(kw_only=True)
-class CaptionPairsSpec(SourceSpec):
+class CaptionPairsSpec(FilesSpec):
     """Pictures with one caption each, in prepared parquet files or in img2dataset's tars."""
 
     written: ClassVar[Literal["parquet", "tar"]] = "tar"
@@ -33,10 +33,6 @@ class CaptionPairsSpec(SourceSpec):
         validator=attrs.validators.min_len(1),
         metadata=doc("suffixes of the picture's member, in tars; the first that is there counts"),
     )
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     def open(self) -> Source:
         from mmcore_blip3.caption_pairs import CaptionPairs

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SourceSpec, SyntheticContent
-from mmcore_blip3.files import folder_of
+from mmcore.interfaces import Source, SyntheticContent
+from mmcore_blip3.files_spec import FilesSpec
 from mmcore_registry import doc
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ ge = attrs.validators.ge
 
 
 @attrs.frozen(kw_only=True)
-class DocumentsSpec(SourceSpec):
+class DocumentsSpec(FilesSpec):
     """Text and pictures in reading order; all text is learned."""
 
     suffix: ClassVar[str]
@@ -36,10 +36,6 @@ class DocumentsSpec(SourceSpec):
     text_separator: str = attrs.field(
         default="\n\n", metadata=doc("stands between paragraphs that no picture divides")
     )
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     @property
     def layout(self) -> Layout:

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SourceSpec, SyntheticContent
-from mmcore_blip3.files import folder_of
+from mmcore.interfaces import Source, SyntheticContent
+from mmcore_blip3.files_spec import FilesSpec
 from mmcore_registry import doc
 
 ge, le = attrs.validators.ge, attrs.validators.le
@@ -17,7 +17,7 @@ _IMAGES = doc("folder below which the pictures lie; empty for the folder of each
 
 
 @attrs.frozen(kw_only=True)
-class LlavaJsonSpec(SourceSpec):
+class LlavaJsonSpec(FilesSpec):
     """Conversations about pictures, or about none, in LLaVA's JSON format (.json and .jsonl)."""
 
     name: ClassVar[str] = "llava-json"
@@ -34,10 +34,6 @@ class LlavaJsonSpec(SourceSpec):
         validator=ge(1),
         metadata=doc("most questions of a made-up row; real rows have as many as they have"),
     )
-
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.path)
 
     def open(self) -> Source:
         from mmcore_blip3.llava_json import LlavaJsonSource
