@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from collections.abc import Sequence
 
 import click
@@ -32,3 +33,9 @@ def definitions(rows: Sequence[tuple[str, str]]) -> str:
 def heading(text: str) -> str:
     """A heading; bold on a terminal."""
     return click.style(text, bold=True)
+
+
+def spread_line(label: str, values: Sequence[float], unit: str) -> str:
+    """A label and the least, the middle and the greatest of what was measured."""
+    least, middle, most = min(values), statistics.median(values), max(values)
+    return f"{label:42}{least:8.3f} {middle:8.3f} {most:8.3f} {unit}"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import keyword
-
 import click
 
 from mmcore import __version__
-from mmcore.cli.errors import exit_code
-from mmcore_registry import nearest
+from mmcore.cli.verbs import Verbs
 
 VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
@@ -22,45 +18,16 @@ VERBS = {
     "plugins": "List the plugins, also those that could not be loaded, and why.",
     "import": "Make the model folder OUT of the checkpoint at PATH, and a receipt of it all.",
     "export": "Write the model of RUN (a run folder or a model folder) to the new folder OUT.",
-    "bench": "Measure the light verbs and, given a RECIPE, what it reaches on this machine.",
+    "data": "Look at a recipe's data: check it, show it, count it; or fetch what is linked.",
+    "bench": "Measure what is reached on this machine: by the verbs, by steps, by the data.",
 }
-"""Verb to the first line of its help. The verb `x` is the object `command` of mmcore.cli.x; where x
-is a word of Python, of mmcore.cli.x_."""
-
-
-class Verbs(click.Group):
-    """A group whose verbs are imported when they are called, and whose errors are messages."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            close = nearest(cmd_name, VERBS)
-            hint = f" Did you mean {close!r}?" if close else ""
-            ctx.fail(f"No such verb {cmd_name!r}.{hint}")
-        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        command = importlib.import_module(f"mmcore.cli.{module}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except (Exception, KeyboardInterrupt) as error:
-            code = exit_code(error)
-            if code is None:
-                raise
-            raise click.exceptions.Exit(code) from error
+"""Verb to the first line of its help."""
 
 
 @click.command(
     cls=Verbs,
-    subcommand_metavar="VERB ...",
+    verbs=VERBS,
+    modules="mmcore.cli.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="mmcore")

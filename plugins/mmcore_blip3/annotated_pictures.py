@@ -15,8 +15,8 @@ from mmcore.interfaces import (
     Shard,
     TextPart,
 )
-from mmcore_blip3.files import find_shards, pictures_root
-from mmcore_blip3.parquet_rows import column_names, count_rows, read_rows
+from mmcore.kit.files import find_shards, pictures_root
+from mmcore.kit.parquet_rows import column_names, count_rows, read_rows
 
 NAME, DATA, ROOT = "name", "data", "root"
 """The row's keys for the picture, whatever the columns are called."""

@@ -6,8 +6,8 @@ import ast
 from typing import Final
 
 from mmcore.interfaces import Rejection
+from mmcore.kit.row_values import text_of
 from mmcore_blip3.annotated_pictures import AnnotatedPictures
-from mmcore_blip3.row_values import text_of
 
 CAPTIONS: Final = "captions"
 PLAIN: Final = "cogvlm_caption"

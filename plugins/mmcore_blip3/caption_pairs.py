@@ -15,9 +15,9 @@ from mmcore.interfaces import (
     Shard,
     TextPart,
 )
-from mmcore_blip3 import parquet_rows, tar_rows
-from mmcore_blip3.files import find_shards
-from mmcore_blip3.row_values import text_of
+from mmcore.kit import parquet_rows, tar_rows
+from mmcore.kit.files import find_shards
+from mmcore.kit.row_values import text_of
 
 CAPTION, PICTURE = "caption", "picture"
 """The row's keys, whatever the columns or members are called."""

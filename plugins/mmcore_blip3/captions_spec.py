@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 import attrs
 
 from mmcore.interfaces import Source, SyntheticContent
-from mmcore_blip3.files_spec import FilesSpec
+from mmcore.kit.files_spec import FilesSpec
 from mmcore_registry import doc
 
 _COLUMN = doc("column of the caption, in parquet")

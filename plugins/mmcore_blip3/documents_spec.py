@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import attrs
 
 from mmcore.interfaces import Source, SyntheticContent
-from mmcore_blip3.files_spec import FilesSpec
+from mmcore.kit.files_spec import FilesSpec
 from mmcore_registry import doc
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from mmcore.interfaces import (
     Shard,
     TextPart,
 )
-from mmcore_blip3.files import find_shards
-from mmcore_blip3.tar_rows import check_whole, count_rows, read_rows
+from mmcore.kit.files import find_shards
+from mmcore.kit.tar_rows import check_whole, count_rows, read_rows
 
 
 class IdlSource:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mmcore.interfaces import Rejection, Row, Sample, SampleKey, Shard
-from mmcore_blip3.conversation import check_text, lay_out, read_pictures, read_turns
-from mmcore_blip3.files import find_shards, pictures_root
-from mmcore_blip3.json_rows import SUFFIXES, count_rows, read_rows
+from mmcore.kit.conversation import check_text, lay_out, read_pictures, read_turns
+from mmcore.kit.files import find_shards, pictures_root
+from mmcore.kit.json_rows import SUFFIXES, count_rows, read_rows
 
 JSON: Final = "json"
 IMAGES: Final = "images"

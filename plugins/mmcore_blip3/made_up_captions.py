@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmcore.interfaces import SyntheticContent
 from mmcore.kit.drawing import Picture
-from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
+from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
 
 _FORMATS: Final[Mapping[str, str]] = {"jpg": "jpeg", "tif": "tiff"}
 """Pillow's names of formats, where they differ from the suffix."""

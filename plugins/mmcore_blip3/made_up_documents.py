@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mmcore.interfaces import SyntheticContent
 from mmcore.kit.drawing import Picture
-from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
+from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
 from mmcore_blip3.made_up_captions import describe, encoded, frames, write_tar
 
 MOST_PICTURES: Final = 6

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcore.interfaces import SyntheticContent
+from mmcore.kit.conversation import TAG
 from mmcore.kit.drawing import Picture
+from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
 from mmcore.kit.quiz import Asked, questions
-from mmcore_blip3.conversation import TAG
-from mmcore_blip3.made_up import draw_row, row_generator, shard_ranges, write_whole
 
 NAME = "llava-json"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mmcore.interfaces import ImageRef, Rejection, Row
+from mmcore.kit.tar_rows import KEY
 from mmcore_blip3.interleaved import Layout
 from mmcore_blip3.tar_documents import FindPicture, TarDocuments
-from mmcore_blip3.tar_rows import KEY
 
 
 class Mint1tArxivSource(TarDocuments):

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mmcore.interfaces import ImageRef, Rejection, Row, Sample, SampleKey, Shard
-from mmcore_blip3.files import find_shards
+from mmcore.kit.files import find_shards
+from mmcore.kit.parquet_rows import column_names, count_rows, read_rows
 from mmcore_blip3.interleaved import Layout, read_slots
-from mmcore_blip3.parquet_rows import column_names, count_rows, read_rows
 
 TEXTS: Final = "texts"
 """The column of the paragraphs, and the row's key for them."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import attrs
 
 from mmcore.interfaces import Source, SyntheticContent
-from mmcore_blip3.files_spec import FilesSpec
+from mmcore.kit.files_spec import FilesSpec
 from mmcore_registry import doc
 
 ge, le = attrs.validators.ge, attrs.validators.le

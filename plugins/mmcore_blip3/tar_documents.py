@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from mmcore.interfaces import ImageRef, Rejection, Row, Sample, SampleKey, Shard
-from mmcore_blip3.files import find_shards
+from mmcore.kit.files import find_shards
+from mmcore.kit.tar_rows import check_whole, count_rows, read_rows
 from mmcore_blip3.interleaved import Layout, read_slots
-from mmcore_blip3.tar_rows import check_whole, count_rows, read_rows
 
 DOCUMENT: Final = "json"
 """Suffix of the member that holds the text."""

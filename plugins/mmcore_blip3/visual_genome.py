@@ -18,10 +18,10 @@ from mmcore.interfaces import (
     Shard,
     TextPart,
 )
+from mmcore.kit.conversation import check_text
+from mmcore.kit.files import find_shards, pictures_root
+from mmcore.kit.json_rows import count_rows, read_rows
 from mmcore_blip3.box_tags import tagged
-from mmcore_blip3.conversation import check_text
-from mmcore_blip3.files import find_shards, pictures_root
-from mmcore_blip3.json_rows import count_rows, read_rows
 
 JSON, ROOT, PICTURE, SIZE = "json", "root", "picture", "size"
 

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import keyword
 import os
 import signal
 import subprocess
@@ -13,9 +12,10 @@ import click
 import pytest
 
 from mmcore import __version__
-from mmcore.cli import main as main_module
+from mmcore.cli import verbs as verbs_module
 from mmcore.cli.errors import TRACEBACK_VARIABLE
-from mmcore.cli.main import VERBS
+from mmcore.cli.main import VERBS, main
+from mmcore.cli.verbs import Verbs
 from mmcore.interfaces import WeightsError
 
 
@@ -37,18 +37,25 @@ def raising(error):
 
 
 def test_help_lists_every_verb_and_imports_none(mmcore, monkeypatch):
-    monkeypatch.setattr(main_module.importlib, "import_module", lambda name: pytest.fail(name))
+    monkeypatch.setattr(verbs_module.importlib, "import_module", lambda name: pytest.fail(name))
     done = mmcore("--help")
     assert done.exit_code == 0
     for verb in VERBS:
         assert f"  {verb} " in done.stdout
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_one_liners_are_those_of_the_verbs(verb):
-    module = f"{verb}_" if keyword.iskeyword(verb) else verb
-    command = importlib.import_module(f"mmcore.cli.{module}").command
-    assert command.help.splitlines()[0] == VERBS[verb]
+def verbs_of(group):
+    """Every verb of a group and of the groups in it, under the group that has it."""
+    for verb in group.verbs:
+        command = importlib.import_module(group.module(verb)).command
+        yield group, verb, command
+        if isinstance(command, Verbs):
+            yield from verbs_of(command)
+
+
+@pytest.mark.parametrize(("group", "verb", "command"), list(verbs_of(main)))
+def test_one_liners_are_those_of_the_verbs(group, verb, command):
+    assert command.help.splitlines()[0] == group.verbs[verb]
 
 
 def test_version(mmcore):

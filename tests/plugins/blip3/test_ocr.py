@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmcore.interfaces import ImagePart, ImageRef, Rejection, TextPart
+from mmcore.kit.parquet_rows import read_rows
 from mmcore_blip3.blip3_ocr import Blip3OcrSource
 from mmcore_blip3.ocr_captions import strip_filler
-from mmcore_blip3.parquet_rows import read_rows
 
 
 def read(source, key):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from mmcore.interfaces import ImagePart, SampleKey, SyntheticContent, TextPart
+from mmcore.kit.made_up import MARKER, write_whole
 from mmcore_blip3.annotations_spec import Blip3OcrSpec
-from mmcore_blip3.made_up import MARKER, write_whole
 from mmcore_blip3.spec import LlavaJsonSpec
 
 SPECS = [

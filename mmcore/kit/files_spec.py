@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from mmcore.interfaces import SourceSpec
-from mmcore_blip3.files import folder_of
+from mmcore.kit.files import folder_of
 
 
 @attrs.frozen(kw_only=True)

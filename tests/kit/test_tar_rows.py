@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmcore.interfaces import Rejection
-from mmcore_blip3.tar_rows import CUT, KEY, check_whole, count_rows, read_rows, split_name
+from mmcore.kit.tar_rows import CUT, KEY, check_whole, count_rows, read_rows, split_name
 
 QUICK = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmcore_blip3.json_rows import count_rows, read_rows
+from mmcore.kit.json_rows import count_rows, read_rows
 from mmcore_blip3.llava_json import LlavaJsonSource
 
 VALUES = st.recursive(

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmcore_blip3 import parquet_rows
-from mmcore_blip3.parquet_rows import read_rows
+from mmcore.kit import parquet_rows
+from mmcore.kit.parquet_rows import read_rows
 
 
 @pytest.mark.parametrize("kind", [pa.list_, pa.large_list])
