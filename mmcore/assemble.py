@@ -115,9 +115,11 @@ def pack_loader(
         packs_per_step=stage.batch.packs_per_step,
         look_ahead=recipe.data.look_ahead,
         block_rows=recipe.data.block_rows,
+        read_memory=int(recipe.data.read_memory),
         rank=world.rank,
         ranks=world.size,
         workers=recipe.data.workers,
+        prefetch=recipe.data.prefetch,
         state=state,
     )
 
@@ -131,6 +133,7 @@ def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
         lanes=recipe.data.lanes,
         look_ahead=recipe.data.look_ahead,
         block_rows=recipe.data.block_rows,
+        read_memory=int(recipe.data.read_memory),
     )
 
 

@@ -94,20 +94,21 @@ def audit(
     lanes: int,
     look_ahead: int,
     block_rows: int,
+    read_memory: int,
     samples: int = 200,
 ) -> Audit:
     """Plan the first packs of the first lanes, as training will, without decoding a picture.
 
     Args:
         sources: label and spec of every source.
-        preparer, seed, lanes, look_ahead, block_rows: as the loader gets them.
+        preparer, seed, lanes, look_ahead, block_rows, read_memory: as the loader gets them.
         samples: how many samples to look at, at least.
 
     Raises:
         EmptySource, DataFault: as the loader would.
     """
     readers = [SourceReader(label, spec) for label, spec in sources]
-    settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows)
+    settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows, read_memory)
     opened = [Lane(number, readers, settings) for number in range(min(lanes, 4))]
     packs: list[list[TokenizedSample]] = []
     while sum(map(len, packs)) < samples:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import attrs
 
 from mmcore.data.prepare import Preparer
+
+LEAST_VISIT: Final = 64 * 1024
+"""A lane reads at least so much of a source at a time, however many there are, in bytes."""
+
+MOST_VISIT: Final = 8 * 1024 * 1024
+"""And at most so much: a visit should not take long."""
 
 
 class SourceState(TypedDict):
@@ -28,6 +34,7 @@ class LaneState(TypedDict):
     lanes: int
     seed: int
     block_rows: int
+    read_memory: int
     packs: int
     sources: dict[str, SourceState]
     pending: list[tuple[str, str, int, int]]
@@ -35,16 +42,32 @@ class LaneState(TypedDict):
 
 @attrs.frozen
 class LaneSettings:
-    """What all lanes of a stage have in common."""
+    """What all lanes of a stage have in common.
+
+    ``read_memory`` is for all lanes of all ranks together, so that what a lane reads at a time,
+    and with it the order of rows, depends on neither ranks nor workers. One half is for the rows
+    that lanes have read and not drawn, the other for the samples that wait for a pack.
+    """
 
     preparer: Preparer
     seed: int
     lanes: int
     look_ahead: int
     block_rows: int
+    read_memory: int
+
+    def visit_bytes(self, sources: int) -> int:
+        """What a lane reads of a source at a time, of so many sources."""
+        fair = self.read_memory // 2 // (self.lanes * sources)
+        return min(max(fair, LEAST_VISIT), MOST_VISIT)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Encoded pictures of a lane that wait for a pack, before no more are drawn."""
+        return max(self.read_memory // 2 // self.lanes, LEAST_VISIT)
 
     def __attrs_post_init__(self) -> None:
-        for key in ("lanes", "look_ahead", "block_rows"):
+        for key in ("lanes", "look_ahead", "block_rows", "read_memory"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}, wanted at least 1")
 
@@ -56,6 +79,7 @@ def beginning(number: int, labels: Iterable[str], settings: LaneSettings) -> Lan
         lanes=settings.lanes,
         seed=settings.seed,
         block_rows=settings.block_rows,
+        read_memory=settings.read_memory,
         packs=0,
         sources={label: SourceState(cursor=[], accepted=0, shards=None) for label in labels},
         pending=[],
@@ -69,7 +93,7 @@ def check_state(saved: LaneState, lane: int, labels: Sequence[str], settings: La
         ValueError: it was made with others; the message names them.
     """
     wanted = beginning(lane, labels, settings)
-    for key in ("lane", "lanes", "seed", "block_rows"):
+    for key in ("lane", "lanes", "seed", "block_rows", "read_memory"):
         had, have = saved[key], wanted[key]
         if had != have:
             raise ValueError(

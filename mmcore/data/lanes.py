@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import attrs
 
@@ -17,9 +17,16 @@ from mmcore.data.reader import SourceReader
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import PackedBatch, Rejection, Row, SampleKey, Shard, Tiles
 
+Note = Callable[[SampleKey | str], None]
+"""Told what is worked on next, for whoever finds a dead process."""
+
 MAX_REJECTED_IN_A_ROW = 1000
 """So many rejections of one source without a single good sample mean that something is wrong
 with the source rather than with its rows."""
+
+
+def unnoted(_: SampleKey | str) -> None:
+    """A ``Note`` that nobody reads."""
 
 
 @attrs.frozen
@@ -49,6 +56,8 @@ class Lane:
         readers: the stage's sources, in the order of the recipe; shared with other lanes.
         settings: what the lanes have in common.
         state: where to go on; None begins at the beginning.
+        deadly: rows that are rejected unread, for they ended a process.
+        note: told each sample before it is worked on.
 
     Raises:
         ValueError: the state belongs to other sources or settings.
@@ -60,7 +69,11 @@ class Lane:
         readers: Sequence[SourceReader],
         settings: LaneSettings,
         state: LaneState | None = None,
+        *,
+        deadly: Set[SampleKey] = frozenset(),
+        note: Note = unnoted,
     ) -> None:
+        self._deadly, self._note = deadly, note
         self._number, self._readers, self._settings = number, readers, settings
         self._labels = {reader.label: index for index, reader in enumerate(readers)}
         saved = state or beginning(number, self._labels, settings)
@@ -79,13 +92,14 @@ class Lane:
                 lane=number,
                 lanes=settings.lanes,
                 block_rows=settings.block_rows,
+                visit_bytes=settings.visit_bytes(len(readers)),
                 cursor=source["cursor"],
             )
             for reader, source in zip(readers, sources, strict=True)
         ]
         preparer = settings.preparer
         self._pending: LookAhead[TokenizedSample] = LookAhead(
-            settings.look_ahead, preparer.max_tokens, preparer.max_views
+            settings.look_ahead, preparer.max_tokens, preparer.max_views, settings.pending_bytes
         )
         self._saved: LaneState | None = saved  # until the first pack is wanted
         self._packs = saved["packs"]
@@ -146,6 +160,7 @@ class Lane:
             lanes=settings.lanes,
             seed=settings.seed,
             block_rows=settings.block_rows,
+            read_memory=settings.read_memory,
             packs=self._packs,
             sources={
                 reader.label: SourceState(
@@ -177,7 +192,10 @@ class Lane:
 
     def _prepare(self, reader: SourceReader, key: SampleKey, row: Row) -> list[TokenizedSample]:
         """The samples of a row; none if it was rejected."""
+        self._note(key)
         try:
+            if key in self._deadly:
+                raise Rejection("deadly-row", "a process that worked on it died twice")
             sample = reader.parse(row, key)
             return self._settings.preparer.tokenize(sample, reader.spec.overflow)
         except Rejection as rejection:
@@ -189,6 +207,7 @@ class Lane:
     def _realise(self, sample: TokenizedSample) -> Sequence[Tiles] | None:
         """Its views; None if a picture cannot be decoded, and the source's turn is given back."""
         index = self._labels[sample.key.source]
+        self._note(attrs.evolve(sample.key, piece=-1))
         try:
             views = self._settings.preparer.realise(sample)
         except Rejection as rejection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -12,7 +12,8 @@ from mmcore.data.collate import blank_batch
 from mmcore.data.lane_state import LaneSettings, LaneState, check_state
 from mmcore.data.lanes import LanePack, RejectedRow
 from mmcore.data.prepare import Preparer
-from mmcore.data.streams import LaneSet, stream
+from mmcore.data.rounds import LaneSet
+from mmcore.data.streams import PackStream, stream
 from mmcore.interfaces import PackedBatch, SourceSpec
 
 
@@ -25,7 +26,8 @@ class StepData:
         rejected: rows that were left out since the last step.
         counts: since the last step, over this rank's lanes: ``samples`` (in packs),
             ``samples/LABEL``, ``drawn/LABEL`` (rows read, rejected ones included), ``shrunk``,
-            ``split``, ``truncated``, ``dropped_pieces``, ``rejected``, ``rejected/REASON``.
+            ``split``, ``truncated``, ``dropped_pieces``, ``rejected``, ``rejected/REASON``,
+            ``worker_deaths``.
         wait_seconds: how long the step had to wait for its packs.
     """
 
@@ -48,10 +50,12 @@ class PackLoader:
         lanes: independent streams, over all ranks.
         packs_per_step: over all ranks; a multiple of ``lanes``.
         look_ahead: pending samples from which a lane fills its packs.
-        block_rows: rows that a lane reads at a time.
+        block_rows: rows of a shard that go to the same lane, one after another.
+        read_memory: bytes of encoded rows that all lanes together hold.
         rank, ranks: which share is wanted.
-        workers: processes that read, decode and cut; 0 means a thread of this process. Lowered to
-            a number that divides the rank's lanes.
+        workers: processes that read, decode and cut; 0 means a thread of this process. No more
+            than the rank has lanes.
+        prefetch: packs that are made before they are asked for; None means those of a step.
         state: of this rank's lanes, as ``state`` gave it; from JSON, keys may be
             digits in strings.
 
@@ -69,21 +73,24 @@ class PackLoader:
         packs_per_step: int,
         look_ahead: int,
         block_rows: int,
+        read_memory: int,
         rank: int = 0,
         ranks: int = 1,
         workers: int = 0,
+        prefetch: int | None = None,
         state: Mapping[int, LaneState] | None = None,
     ) -> None:
-        settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows)
-        _check_numbers(lanes, packs_per_step, rank, ranks, workers)
+        settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows, read_memory)
+        _check_numbers(lanes, packs_per_step, rank, ranks, workers, prefetch)
         mine = list(range(rank, lanes, ranks))
         self._blanks = -(-lanes // ranks) - len(mine)
         self._blank = blank_batch(preparer.view, preparer.text)
         self._rounds, self._workers = packs_per_step // lanes, workers
+        self._prefetch = self._rounds * len(mine) if prefetch is None else prefetch
         self._lanes = LaneSet(mine, list(sources), settings, _own_states(mine, state or {}))
         for lane, saved in self._lanes.states.items():
             check_state(saved, lane, [label for label, _ in sources], settings)
-        self._stream: Iterator[LanePack | Exception] | None = None
+        self._stream: PackStream | None = None
 
     def next_step(self) -> StepData:
         """The packs of the next step.
@@ -118,12 +125,13 @@ class PackLoader:
 
     def close(self) -> None:
         """Stop thread or workers. A closed loader goes on where the last step ended."""
+        if self._stream is not None:
+            self._stream.close()
         self._stream = None
 
     def _next_pack(self) -> LanePack:
         if self._stream is None:
-            ahead = self._rounds * len(self._lanes.lanes)
-            self._stream = stream(self._lanes, workers=self._workers, ahead=ahead)
+            self._stream = stream(self._lanes, workers=self._workers, ahead=self._prefetch)
         pack = next(self._stream)
         if isinstance(pack, Exception):
             self.close()
@@ -131,7 +139,9 @@ class PackLoader:
         return pack
 
 
-def _check_numbers(lanes: int, packs_per_step: int, rank: int, ranks: int, workers: int) -> None:
+def _check_numbers(
+    lanes: int, packs_per_step: int, rank: int, ranks: int, workers: int, prefetch: int | None
+) -> None:
     if packs_per_step < 1 or packs_per_step % lanes:
         raise ValueError(
             f"packs_per_step is {packs_per_step}, wanted a multiple of lanes, which is {lanes}"
@@ -140,6 +150,8 @@ def _check_numbers(lanes: int, packs_per_step: int, rank: int, ranks: int, worke
         raise ValueError(f"rank is {rank} of {ranks}, wanted 0 <= rank < ranks")
     if workers < 0:
         raise ValueError(f"workers is {workers}, wanted at least 0")
+    if prefetch is not None and prefetch < 1:
+        raise ValueError(f"prefetch is {prefetch}, wanted at least 1")
 
 
 def _own_states(lanes: Sequence[int], states: Mapping[int, LaneState]) -> dict[int, LaneState]:

@@ -13,9 +13,6 @@ from mmcore.data.reader import SourceReader
 from mmcore.data.stable_hash import shuffled, stable_hash
 from mmcore.interfaces import Row, Shard
 
-VISIT_BYTES = 8 * 1024 * 1024
-"""A visit of a shard ends when its rows reach this size; the block goes on at the next visit."""
-
 
 @attrs.frozen
 class DrawnRow:
@@ -58,6 +55,8 @@ class RowOrder:
         seed: of the shuffle.
         lane, lanes: which lane this is, of how many.
         block_rows: rows of a block; smaller in shards that would not give every lane a block.
+        visit_bytes: a visit of a shard ends when its rows reach this size; the block goes on at
+            the next visit.
         cursor: where to go on.
     """
 
@@ -69,10 +68,12 @@ class RowOrder:
         lane: int,
         lanes: int,
         block_rows: int,
+        visit_bytes: int,
         cursor: Sequence[int] = (),
     ) -> None:
         self._reader, self._seed = reader, seed
         self._lane, self._lanes, self._block_rows = lane, lanes, block_rows
+        self._visit_bytes = visit_bytes
         self._cursor = Cursor(*cursor)
         self._run: list[DrawnRow] | None = None
         self._shards: tuple[int, Sequence[Shard]] = (-1, ())
@@ -121,7 +122,7 @@ class RowOrder:
         for number, row in self._reader.rows(shard, start, stop):
             run.append(DrawnRow(shard, number, row))
             held += sum(_bytes_of(value) for value in row.values())
-            if held >= VISIT_BYTES:
+            if held >= self._visit_bytes:
                 break
         return run
 

@@ -15,6 +15,9 @@ class Sized(Protocol):
     @property
     def views(self) -> int: ...
 
+    @property
+    def encoded_bytes(self) -> int: ...
+
 
 S = TypeVar("S", bound=Sized)
 
@@ -29,14 +32,16 @@ class LookAhead(Generic[S]):
     Args:
         depth: how many pending samples the last part of a pack is chosen from.
         max_tokens, max_views: what a pack holds; every sample must fit one by itself.
+        max_bytes: where the pending samples hold so many encoded bytes, they are deep enough.
     """
 
-    def __init__(self, depth: int, max_tokens: int, max_views: int) -> None:
+    def __init__(self, depth: int, max_tokens: int, max_views: int, max_bytes: int) -> None:
         if depth < 1:
             raise ValueError(f"look_ahead is {depth}, wanted at least 1")
         self._depth, self._max_tokens, self._max_views = depth, max_tokens, max_views
+        self._max_bytes = max_bytes
         self._pending: list[S] = []
-        self._tokens = self._views = 0
+        self._tokens = self._views = self._bytes = 0
 
     @property
     def pending(self) -> tuple[S, ...]:
@@ -46,7 +51,8 @@ class LookAhead(Generic[S]):
     def hungry(self) -> bool:
         """Whether another sample is wanted before a pack is closed."""
         fillable = self._tokens >= self._max_tokens or self._views >= self._max_views
-        return len(self._pending) < self._depth or not fillable
+        deep = len(self._pending) >= self._depth or self._bytes >= self._max_bytes
+        return not (fillable and deep)
 
     def add(self, sample: S) -> None:
         assert sample.tokens <= self._max_tokens, f"{sample.tokens} tokens in {self._max_tokens}"
@@ -54,6 +60,7 @@ class LookAhead(Generic[S]):
         self._pending.append(sample)
         self._tokens += sample.tokens
         self._views += sample.views
+        self._bytes += sample.encoded_bytes
 
     def close(self) -> list[S]:
         """Take the samples of the next pack out of the pending ones, in order of arrival."""
@@ -63,6 +70,7 @@ class LookAhead(Generic[S]):
         self._pending = [one for index, one in enumerate(self._pending) if index not in gone]
         self._tokens -= sum(one.tokens for one in chosen)
         self._views -= sum(one.views for one in chosen)
+        self._bytes -= sum(one.encoded_bytes for one in chosen)
         return chosen
 
     def _choose(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from mmcore.data.faults import DataFault, EmptySource
@@ -16,10 +16,13 @@ class SourceReader:
     Args:
         label: name of the source in the recipe; goes into keys and messages.
         spec: the source.
+        note: told, before a shard is read, which.
     """
 
-    def __init__(self, label: str, spec: SourceSpec) -> None:
-        self.label, self.spec = label, spec
+    def __init__(
+        self, label: str, spec: SourceSpec, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.label, self.spec, self._note = label, spec, note
         self._source: Source | None = None
         self._shards: tuple[Shard, ...] = ()
         self._lengths: dict[str, int] = {}
@@ -67,6 +70,7 @@ class SourceReader:
     def rows(self, shard: Shard, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """Numbers and rows from ``start`` to ``stop``."""
         number = start
+        self._note(f"reading rows {start} to {stop} of {self.label}:{shard.name}")
         try:
             for row in self._open().rows(shard, start, stop):
                 yield number, row

@@ -68,6 +68,11 @@ class TokenizedSample:
         return sum(picture.plan.views for picture in self.pictures)
 
     @property
+    def encoded_bytes(self) -> int:
+        """What its pictures hold in memory before they are decoded."""
+        return sum(len(picture.ref.data or b"") for picture in self.pictures)
+
+    @property
     def labels(self) -> int:
         """Learned tokens that something precedes: a first token is never a target."""
         return int(np.count_nonzero(self.learned_T[1:]))

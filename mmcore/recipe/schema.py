@@ -96,7 +96,28 @@ class DataTable:
     block_rows: int = attrs.field(
         default=64,
         validator=ge(1),
-        metadata=doc("rows that are read in one run, and shuffled as one block", unit="rows"),
+        metadata=doc(
+            "neighbouring rows of a shard that the same lane reads, one block after another",
+            unit="rows",
+        ),
+    )
+    read_memory: float = attrs.field(
+        default=1e9,
+        validator=ge(1),
+        metadata=doc(
+            "what the lanes of all processes together hold of rows that wait to be packed; with "
+            "more, rows are read in longer runs",
+            unit="bytes",
+        ),
+    )
+    prefetch: int | None = attrs.field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=doc(
+            "packs per process that are made before they are asked for; by default those of one "
+            "step",
+            unit="packs",
+        ),
     )
     max_rejected_share: float = attrs.field(
         default=0.05,

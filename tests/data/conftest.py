@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -144,6 +145,8 @@ class MemorySource:
         kind = random.random()
         if kind < self.spec.bad:
             raise Rejection("bad-row", "as the test wants it")
+        if self.spec.kills_at in (key.row, -2):
+            os._exit(7)
         if key.row == self.spec.bug_at:
             raise KeyError("caption")
         words = " ".join([f"{key.row}"] * (1 + int(random.lognormal(self.spec.words, 0.8))))
@@ -173,6 +176,7 @@ class MemorySpec(SourceSpec):
     bad: float = 0.0
     broken: float = 0.0
     bug_at: int = -1
+    kills_at: int = -1  # the row at which the process ends; -2: any
     unreadable: str = ""
     breaks_at: tuple[str, int] = ("", 0)
 

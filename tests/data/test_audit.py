@@ -20,7 +20,16 @@ def sources(memory: Any) -> list[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def found(sources: Any, preparer: Any) -> Audit:
-    return audit(sources, preparer(), seed=1, lanes=8, look_ahead=8, block_rows=4, samples=80)
+    return audit(
+        sources,
+        preparer(),
+        seed=1,
+        lanes=8,
+        look_ahead=8,
+        block_rows=4,
+        read_memory=10**9,
+        samples=80,
+    )
 
 
 def test_sound_data_has_no_violations(found: Audit) -> None:
@@ -36,7 +45,16 @@ def test_sound_data_has_no_violations(found: Audit) -> None:
 
 def test_it_is_the_beginning_of_what_is_trained_on(sources: Any, preparer: Any) -> None:
     """Counted independently, from the packs that training gets."""
-    few = audit(sources, preparer(), seed=1, lanes=2, look_ahead=8, block_rows=4, samples=1)
+    few = audit(
+        sources,
+        preparer(),
+        seed=1,
+        lanes=2,
+        look_ahead=8,
+        block_rows=4,
+        read_memory=10**9,
+        samples=1,
+    )
     loader = PackLoader(
         sources=sources,
         preparer=preparer(),
@@ -45,6 +63,7 @@ def test_it_is_the_beginning_of_what_is_trained_on(sources: Any, preparer: Any) 
         packs_per_step=2,
         look_ahead=8,
         block_rows=4,
+        read_memory=10**9,
     )
     first = loader.next_step().batches[0]
     loader.close()

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmcore.data import order
 from mmcore.data.faults import DataFault, EmptySource
 from mmcore.data.order import RowOrder, read_rows
 from mmcore.data.reader import SourceReader
@@ -18,9 +17,10 @@ from mmcore.interfaces import Row, Shard
 ROWS = st.lists(st.integers(0, 23), min_size=1, max_size=5).filter(any)
 
 
-def stream(spec: Any, lane: int, lanes: int, cursor: Any = (), block_rows: int = 4) -> RowOrder:
+def stream(spec: Any, lane: int, lanes: int, cursor: Any = (), **changes: int) -> RowOrder:
     reader = SourceReader("made-up", spec)
-    return RowOrder(reader, seed=5, lane=lane, lanes=lanes, block_rows=block_rows, cursor=cursor)
+    sizes = {"block_rows": 4, "visit_bytes": 10**6, **changes}
+    return RowOrder(reader, seed=5, lane=lane, lanes=lanes, cursor=cursor, **sizes)
 
 
 def epoch_of(rows: RowOrder, epoch: int) -> list[tuple[str, int]]:
@@ -48,10 +48,9 @@ def test_every_row_goes_to_exactly_one_lane(
     """Also where a visit ends inside a block, for its rows are large."""
     spec = memory(rows=tuple(rows))
     seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "VISIT_BYTES", visit)
-        for lane in range(lanes):
-            seen += epoch_of(stream(spec, lane, lanes, block_rows=block_rows), epoch)
+    for lane in range(lanes):
+        rows_of = stream(spec, lane, lanes, block_rows=block_rows, visit_bytes=visit)
+        seen += epoch_of(rows_of, epoch)
     wanted = [(f"s{shard}", row) for shard, count in enumerate(rows) for row in range(count)]
     assert sorted(seen) == sorted(wanted)
 
@@ -98,17 +97,15 @@ def test_a_cursor_goes_on_with_the_same_rows(
     memory: Any, rows: list[int], lanes: int, before: int, visit: int
 ) -> None:
     """Also where a visit ends inside a block, for its rows are large."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "VISIT_BYTES", visit)
-        one = stream(memory(rows=tuple(rows)), lanes - 1, lanes)
-        for _ in range(before):
-            one.next()
-        again = stream(
-            memory(rows=tuple(rows)), lanes - 1, lanes, json.loads(json.dumps(one.cursor))
-        )
-        for _ in range(20):
-            left, right = one.next(), again.next()
-            assert (left.shard, left.number) == (right.shard, right.number)
+    spec = memory(rows=tuple(rows))
+    one = stream(spec, lanes - 1, lanes, visit_bytes=visit)
+    for _ in range(before):
+        one.next()
+    cursor = json.loads(json.dumps(one.cursor))
+    again = stream(spec, lanes - 1, lanes, cursor, visit_bytes=visit)
+    for _ in range(20):
+        left, right = one.next(), again.next()
+        assert (left.shard, left.number) == (right.shard, right.number)
 
 
 class _Documents(SourceReader):
@@ -126,17 +123,16 @@ class _Documents(SourceReader):
             yield number, {"texts": [None, "abcd"], "pictures": [b"x" * 6, None]}
 
 
-def test_bytes_in_lists_count_against_a_visit(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "VISIT_BYTES", 25)
+def test_bytes_in_lists_count_against_a_visit(memory: Any) -> None:
     reader = _Documents("documents", memory(rows=(10,)))
-    RowOrder(reader, seed=5, lane=0, lanes=1, block_rows=10).next()
+    RowOrder(reader, seed=5, lane=0, lanes=1, block_rows=10, visit_bytes=25).next()
     assert reader.read == [0, 1, 2]
 
 
 def test_nothing_is_opened_before_it_is_needed(memory: Any) -> None:
     spec = memory(rows=(30, 30, 30))
     reader = SourceReader("made-up", spec)
-    rows = RowOrder(reader, seed=5, lane=0, lanes=2, block_rows=4)
+    rows = RowOrder(reader, seed=5, lane=0, lanes=2, block_rows=4, visit_bytes=100)
     assert reader.fingerprint is None
     rows.next()
     assert len(set(reader._open().opened)) == 1

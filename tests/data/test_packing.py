@@ -17,11 +17,12 @@ SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 6)), max_size=60)
 class Item:
     tokens: int
     views: int
+    encoded_bytes: int = 0
 
 
 def packs_of(items: list[Item], depth: int, tokens: int, views: int) -> list[list[Item]]:
     """All packs; at the end what is left is closed without further samples."""
-    look: LookAhead[Item] = LookAhead(depth, tokens, views)
+    look: LookAhead[Item] = LookAhead(depth, tokens, views, max_bytes=10**6)
     packs, waiting = [], iter(items)
     while True:
         while look.hungry:
@@ -101,7 +102,7 @@ def test_packs_cost_the_same_where_views_are_scarce() -> None:
 
 
 def test_pending_stays_small_when_samples_are_tiny() -> None:
-    look: LookAhead[Item] = LookAhead(8, 1000, 4)
+    look: LookAhead[Item] = LookAhead(8, 1000, 4, max_bytes=10**6)
     while look.hungry:
         look.add(Item(3, 0))
     assert len(look.pending) > 300
@@ -111,4 +112,16 @@ def test_pending_stays_small_when_samples_are_tiny() -> None:
 
 def test_no_look_ahead_is_refused() -> None:
     with pytest.raises(ValueError, match="look_ahead is 0"):
-        LookAhead(0, 10, 10)
+        LookAhead(0, 10, 10, max_bytes=10**6)
+
+
+def test_enough_encoded_bytes_are_deep_enough() -> None:
+    look: LookAhead[Item] = LookAhead(8, 10, 4, max_bytes=100)
+    for encoded_bytes in (60, 30, 20):
+        assert look.hungry
+        look.add(Item(4, 1, encoded_bytes))
+    assert not look.hungry, "110 bytes, and 12 tokens fill a pack"
+    assert [item.encoded_bytes for item in look.close()] == [60, 30]
+    assert look.hungry
+    look.add(Item(1, 0, 1000))
+    assert look.hungry, "5 tokens fill no pack, however many bytes they are"
