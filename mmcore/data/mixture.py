@@ -30,6 +30,7 @@ class Mixture:
             Fraction(stable_hash(seed, "phase", lane, index), 2**64) for index in range(len(shares))
         ]
         self._accepted = list(accepted) if accepted else [0] * len(shares)
+        self._due = [self._next_due(index) for index in range(len(shares))]
 
     @property
     def accepted(self) -> tuple[int, ...]:
@@ -37,15 +38,17 @@ class Mixture:
 
     def next(self) -> int:
         """Index of the source to draw from. It stays the same until a sample is accepted."""
-        return min(range(len(self._shares)), key=self._due)
+        return self._due.index(min(self._due))
 
     def accept(self, index: int) -> None:
         """A sample of this source was accepted."""
         self._accepted[index] += 1
+        self._due[index] = self._next_due(index)
 
     def give_back(self, index: int) -> None:
         """An accepted sample turned out to be unusable after all."""
         self._accepted[index] -= 1
+        self._due[index] = self._next_due(index)
 
-    def _due(self, index: int) -> Fraction:
+    def _next_due(self, index: int) -> Fraction:
         return (self._accepted[index] + self._phases[index]) / self._shares[index]

@@ -24,7 +24,7 @@ def test_every_source_keeps_its_share(shares: list[float], lane: int, draws: int
 def test_a_rejected_draw_is_drawn_from_the_same_source_again() -> None:
     mixture = Mixture([1.0, 1.0], seed=0, lane=0)
     first = mixture.next()
-    assert [mixture.next() for _ in range(5)] == [first] * 5
+    assert [mixture.next() for _ in range(3)] == [first] * 5
     mixture.accept(first)
     assert mixture.next() != first
     mixture.give_back(first)
@@ -54,3 +54,16 @@ def test_lanes_are_out_of_phase() -> None:
         when.append(step)
     assert len(set(when)) > 30
     assert 30 < np.mean(when) < 70
+
+
+def test_all_lanes_together_keep_the_shares_of_the_first_stage_within_a_tenth_of_a_point() -> None:
+    """After 10,000 samples over 64 lanes, for several seeds; lanes in phase would be 0.3 off."""
+    shares = [17.5, 17.5, 12.5, 2.5, 25, 10, 5, 5, 1.25, 1.25, 1.25, 1.25]
+    exact = np.array(shares) / sum(shares) * 100
+    for seed in range(3):
+        lanes = [Mixture(shares, seed=seed, lane=lane) for lane in range(64)]
+        for number in range(10_000):
+            lane = lanes[number % 64]
+            lane.accept(lane.next())
+        drawn = np.sum([lane.accepted for lane in lanes], axis=0) / 100
+        assert np.abs(drawn - exact).max() < 0.1
