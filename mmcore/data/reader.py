@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from mmcore.data.faults import DataFault, EmptySource
+from mmcore.data.limited import FirstRows
 from mmcore.data.stable_hash import stable_hash
 from mmcore.interfaces import Row, Sample, SampleKey, Shard, Source, SourceSpec
 
@@ -96,7 +97,9 @@ class SourceReader:
     def _open(self) -> Source:
         if self._source is None:
             try:
-                self._source = self.spec.open()
+                source = self.spec.open()
+                limit = self.spec.limit
+                self._source = source if limit is None else FirstRows(source, limit)
                 self._shards = tuple(self._source.shards())
             except Exception as error:
                 self._fail(error, f"path {self.spec.path!r}")

@@ -84,6 +84,11 @@ class SourceSpec(Spec):
         validator=attrs.validators.gt(0),
         metadata=doc("share of the samples drawn, relative to the stage's other sources"),
     )
+    limit: int | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.ge(1)),
+        metadata=doc("use only so many rows, the first in the order of the files", unit="rows"),
+    )
     overflow: Literal["split", "truncate", "reject"] = attrs.field(
         default="split",
         validator=one_of(["split", "truncate", "reject"]),
