@@ -25,7 +25,14 @@ ENVIRONMENT = "environment.json"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
 
-FREE_TO_CHANGE = ("engine", "trackers", "checkpoints", "data.workers", "model.attention")
+FREE_TO_CHANGE = (
+    "engine",
+    "trackers",
+    "checkpoints",
+    "data.workers",
+    "data.prefetch",
+    "model.attention",
+)
 """Keys that may differ when a run goes on: they say where and how it runs, not what is trained."""
 
 PACKAGES = (
