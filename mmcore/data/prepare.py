@@ -14,6 +14,7 @@ import numpy as np
 
 from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
 from mmcore.data.images import decode, of_picture
+from mmcore.data.pairs import both_turns, check_pair, truncate_both
 from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
@@ -72,10 +73,16 @@ class Preparer:
         Pictures shrink first, also where that is not enough; but the pieces of a document keep
         theirs as large as they can be.
 
+        A preference pair becomes one sample of two sequences that fits a pack as a whole, every
+        picture cut in the same way for both. Where it is truncated, the question stays, and both
+        answers end after the same number of tokens.
+
         Raises:
             Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or
-                ``picture-too-large`` for a pack; ``nothing-to-learn``.
+                ``picture-too-large`` for a pack; ``nothing-to-learn``; ``equal-answers``.
         """
+        if sample.dispreferred:
+            return [self._pair(sample, overflow)]
         rendered = Rendered.read(self.text.render(sample.parts), sample.parts)
         natural, plans = self._plans(rendered)
         atoms = rendered.atoms(plans, self.tokens_per_view)
@@ -109,6 +116,42 @@ class Preparer:
         unlearned = [Words(a.ids, learned=False) if isinstance(a, Words) else a for a in atoms]
         document = all(part.role == "document" for part in parts)
         return self._assemble(Sample(key, tuple(parts)), unlearned, None, document)
+
+    def _pair(self, sample: Sample, overflow: Overflow) -> TokenizedSample:
+        """Both sequences of a preference pair; a header is read once for both."""
+        turns = both_turns(sample)
+        rendered = Rendered.read(self.text.render(turns[0]), turns[0])
+        other = rendered.with_items(self.text.render(turns[1]))
+        natural, plans = self._plans(rendered, other)
+        whole = [one.atoms(plans, self.tokens_per_view) for one in (rendered, other)]
+        check_pair(*whole)
+        atoms = whole
+        if not self._bounds.fit([*whole[0], *whole[1]]):
+            self._check_truncation([*natural, *natural], [*whole[0], *whole[1]], overflow)
+            cut = truncate_both(whole[0], whole[1], self._bounds)
+            if cut is None:
+                raise self._too_long([*whole[0], *whole[1]])
+            check_pair(*cut)
+            atoms = list(cut)
+        made = [
+            attrs.evolve(
+                self._assemble(
+                    attrs.evolve(sample, parts=parts, dispreferred=()),
+                    one,
+                    learned_turns(parts) if one == all_of_it else None,
+                    document=False,
+                ),
+                shrunk=plans != natural,
+                truncated=one != all_of_it,
+            )
+            for parts, one, all_of_it in zip(turns, atoms, whole, strict=True)
+        ]
+        preferred, dispreferred = made
+        return attrs.evolve(
+            preferred,
+            dispreferred=dispreferred,
+            truncated=preferred.truncated or dispreferred.truncated,
+        )
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
         """The views of each picture: decoded and cut as planned.
@@ -146,14 +189,15 @@ class Preparer:
     def _bounds(self) -> Bounds:
         return Bounds(self.max_tokens, self.max_views)
 
-    def _plans(self, rendered: Rendered) -> tuple[list[TilePlan], list[TilePlan]]:
-        """How the pictures would be cut alone, and how they are cut in one sample."""
-        sizes = rendered.sizes
+    def _plans(self, *rendered: Rendered) -> tuple[list[TilePlan], list[TilePlan]]:
+        """How the pictures would be cut alone, and how they are cut in one sample, which may be
+        several sequences that show the same pictures."""
+        sizes = rendered[0].sizes
         natural = [self.tiler.plan(width, height, self.view) for width, height in sizes]
-        fits = self._bounds.fit(rendered.atoms(natural, self.tokens_per_view))
-        if fits or self.fit == "reject":
+        fits = self._beside(sum(one.words for one in rendered), times=len(rendered))
+        if self.fit == "reject" or fits(natural):
             return natural, natural
-        return natural, shrink(natural, sizes, self.tiler, self.view, self._beside(rendered.words))
+        return natural, shrink(natural, sizes, self.tiler, self.view, fits)
 
     def _alone(self, size: tuple[int, int], plan: TilePlan) -> TilePlan:
         """The plan of a picture that must fit a pack with at least one token of text."""
@@ -169,11 +213,12 @@ class Preparer:
         [smaller] = shrink([plan], [size], self.tiler, self.view, fits)
         return smaller
 
-    def _beside(self, words: int) -> Callable[[Sequence[TilePlan]], bool]:
-        """Whether pictures fit a pack beside so many tokens of text."""
+    def _beside(self, words: int, times: int = 1) -> Callable[[Sequence[TilePlan]], bool]:
+        """Whether pictures, each shown so many times, fit a pack beside so many tokens of text."""
 
         def fits(plans: Sequence[TilePlan]) -> bool:
-            groups, views = sum(one.groups for one in plans), sum(one.views for one in plans)
+            groups = times * sum(one.groups for one in plans)
+            views = times * sum(one.views for one in plans)
             tokens = words + groups * self.tokens_per_view
             return tokens <= self.max_tokens and views <= self.max_views
 

@@ -156,7 +156,11 @@ class MemorySource:
             parts.append(ImagePart(ImageRef(data=data), self.spec.roles[0]))
         if self.spec.roles[0] == "user":
             parts.append(TextPart("why?", "user", loss=False))
-        return Sample(key, (*parts, TextPart(words, self.spec.roles[1])))
+        parts.append(TextPart(words, self.spec.roles[1]))
+        if not self.spec.gives_pairs:
+            return Sample(key, tuple(parts))
+        worse = "no " * int(random.integers(1, 12))
+        return Sample(key, tuple(parts), dispreferred=(TextPart(worse, "assistant"),))
 
 
 @attrs.frozen(kw_only=True)
@@ -175,6 +179,11 @@ class MemorySpec(SourceSpec):
     bug_at: int = -1
     unreadable: str = ""
     breaks_at: tuple[str, int] = ("", 0)
+    rivals: bool = False
+
+    @property
+    def gives_pairs(self) -> bool:
+        return self.rivals
 
     def open(self) -> MemorySource:
         return MemorySource(self)
