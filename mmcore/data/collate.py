@@ -29,7 +29,8 @@ def collate(
 
     Args:
         samples: end to end in this order; the two sequences of a pair follow one another.
-        tiles: for each sample, the views of each of its pictures; a pair's go into both sequences.
+        tiles: for each sample, the views of each of its pictures; both sequences of a pair show
+            them.
         view: shape of the blank view of a pack without pictures.
         tokens_per_view: how many positions a view, or another group of patches, fills.
         lane: the lane that the pack was made in.
@@ -40,16 +41,19 @@ def collate(
     borders = np.concatenate([[0], np.cumsum(lengths)])
     input_ids_T = np.concatenate([sequence.input_ids_T for sequence in sequences])
     labels = [np.flatnonzero(sequence.learned_T[1:]) for sequence in sequences]
-    views = [
-        one
-        for sample, pictures in zip(samples, tiles, strict=True)
-        for _ in sample.sequences
-        for one in pictures
-    ]
+    views = [one for picture in tiles for one in picture]
     pixels_NCHW, patch_mask_NP = _views(views, view)
     preferences = [preference for sample in samples for preference in _preferences(sample)]
     segments = tuple(
-        Segment(one.key, one.key.source, int(start), int(stop), one.views, len(index), preference)
+        Segment(
+            key=one.key,
+            source=one.key.source,
+            start=int(start),
+            stop=int(stop),
+            views=0 if preference == "dispreferred" else one.views,
+            labels=len(index),
+            preference=preference,
+        )
         for one, start, stop, index, preference in zip(
             sequences, borders, borders[1:], labels, preferences, strict=False
         )
@@ -63,6 +67,7 @@ def collate(
         patch_mask_NP=patch_mask_NP,
         patch_order_NP=_patch_order(views),
         image_token_index_K=_image_tokens(sequences, borders, tokens_per_view),
+        image_token_source_K=_shown_twice(samples, tokens_per_view),
         segments=segments,
         lane=lane,
     )
@@ -82,6 +87,7 @@ def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
         patch_mask_NP=patch_mask_NP,
         patch_order_NP=None,
         image_token_index_K=nothing,
+        image_token_source_K=None,
         segments=(),
         lane=-1,
     )
@@ -97,6 +103,7 @@ def _batch(
     patch_mask_NP: NDArray[np.bool_],
     patch_order_NP: NDArray[np.int64] | None,
     image_token_index_K: NDArray[np.int64],
+    image_token_source_K: NDArray[np.int64] | None,
     segments: tuple[Segment, ...],
     lane: int,
 ) -> PackedBatch:
@@ -122,6 +129,9 @@ def _batch(
         patch_mask_NP=torch.from_numpy(patch_mask_NP),
         patch_order_NP=None if patch_order_NP is None else torch.from_numpy(patch_order_NP),
         image_token_index_K=torch.from_numpy(image_token_index_K),
+        image_token_source_K=(
+            None if image_token_source_K is None else torch.from_numpy(image_token_source_K)
+        ),
         label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
         segments=segments,
         lane=lane,
@@ -175,3 +185,17 @@ def _image_tokens(
         for picture in sequence.pictures
     ]
     return np.concatenate([np.zeros(0, dtype=np.int64), *runs])
+
+
+def _shown_twice(
+    samples: Sequence[TokenizedSample], tokens_per_view: int
+) -> NDArray[np.int64] | None:
+    """Which of the views' tokens stands at every place; None where each stands at one."""
+    if not any(sample.dispreferred and sample.pictures for sample in samples):
+        return None
+    runs, before = [], 0
+    for sample in samples:
+        tokens = tokens_per_view * sum(picture.plan.groups for picture in sample.pictures)
+        runs += [np.arange(before, before + tokens, dtype=np.int64)] * len(sample.sequences)
+        before += tokens
+    return np.concatenate(runs)

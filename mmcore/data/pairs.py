@@ -39,17 +39,14 @@ def truncate_both(
     preferred: Sequence[Atom], dispreferred: Sequence[Atom], bounds: Bounds
 ) -> tuple[list[Atom], list[Atom]] | None:
     """Both with at most the same number of tokens of their answers, as many as fit together;
-    None where the question alone leaves no room for a token of each."""
+    None where the question leaves no room for a token of each."""
     question = _question(preferred)
     answers = _answer(preferred), _answer(dispreferred)
-    if not bounds.fit([*question, *question]):
-        return None
     room = bounds.room([*question, *question])
-    lengths = sorted(sum(atom.tokens for atom in answer) for answer in answers)
-    # What the shorter answer leaves is the longer one's.
-    most = max(room // 2, room - lengths[0])
-    if most < 1:
+    if room < 2 or not bounds.fit(question):
         return None
+    shorter = min(sum(words.tokens for words in answer) for answer in answers)
+    most = max(room // 2, room - shorter)  # what the shorter one leaves is the other's
     shortened = (_cut(answer, most) for answer in answers)
     cut, other = ([*question, *answer] for answer in shortened)
     return cut, other

@@ -96,7 +96,7 @@ class Preparer:
             atoms = rendered.atoms(plans, self.tokens_per_view)
             pieces = split(join_end(atoms, self.text.end_id), self._bounds)
         else:
-            self._check_truncation(natural, atoms, overflow)
+            self._check_truncation(natural, overflow, atoms)
             pieces, truncated = [truncate(atoms, self._bounds)], True
         return self._finish(
             sample, pieces, document=document, shrunk=plans != natural, truncated=truncated
@@ -126,11 +126,11 @@ class Preparer:
         whole = [one.atoms(plans, self.tokens_per_view) for one in (rendered, other)]
         check_pair(*whole)
         atoms = whole
-        if not self._bounds.fit([*whole[0], *whole[1]]):
-            self._check_truncation([*natural, *natural], [*whole[0], *whole[1]], overflow)
+        if not self._beside(rendered.words + other.words, times=2)(plans):
+            self._check_truncation(natural, overflow, *whole)
             cut = truncate_both(whole[0], whole[1], self._bounds)
             if cut is None:
-                raise self._too_long([*whole[0], *whole[1]])
+                raise self._too_long(*whole)
             check_pair(*cut)
             atoms = list(cut)
         made = [
@@ -214,28 +214,30 @@ class Preparer:
         return smaller
 
     def _beside(self, words: int, times: int = 1) -> Callable[[Sequence[TilePlan]], bool]:
-        """Whether pictures, each shown so many times, fit a pack beside so many tokens of text."""
+        """Whether pictures fit a pack beside so many tokens of text, where so many sequences
+        show them."""
 
         def fits(plans: Sequence[TilePlan]) -> bool:
-            groups = times * sum(one.groups for one in plans)
-            views = times * sum(one.views for one in plans)
-            tokens = words + groups * self.tokens_per_view
+            groups, views = sum(one.groups for one in plans), sum(one.views for one in plans)
+            tokens = words + times * groups * self.tokens_per_view
             return tokens <= self.max_tokens and views <= self.max_views
 
         return fits
 
     def _check_truncation(
-        self, plans: Sequence[TilePlan], atoms: Sequence[Atom], overflow: Overflow
+        self, plans: Sequence[TilePlan], overflow: Overflow, *sequences: Sequence[Atom]
     ) -> None:
         """Whether the recipe allows to cut the sample's end off; ``plans`` are unshrunk."""
         views = sum(plan.views for plan in plans)
         if self.fit == "reject" and views > self.max_views:
             raise Rejection("too-many-views", f"{views} views, a pack holds {self.max_views}")
         if overflow == "reject":
-            raise self._too_long(atoms)
+            raise self._too_long(*sequences)
 
-    def _too_long(self, atoms: Sequence[Atom]) -> Rejection:
-        tokens, views = sum(atom.tokens for atom in atoms), sum(atom.views for atom in atoms)
+    def _too_long(self, *sequences: Sequence[Atom]) -> Rejection:
+        """For a sample of one sequence, or of several that show the same views."""
+        tokens = sum(atom.tokens for sequence in sequences for atom in sequence)
+        views = sum(atom.views for atom in sequences[0])
         return Rejection(
             "too-long",
             f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "

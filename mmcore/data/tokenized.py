@@ -79,9 +79,8 @@ class TokenizedSample:
 
     @property
     def views(self) -> int:
-        """What it takes of a pack, both sequences of a pair together."""
-        alone = sum(picture.plan.views for picture in self.pictures)
-        return alone + (self.dispreferred.views if self.dispreferred else 0)
+        """What it takes of a pack; the sequences of a pair show the same views."""
+        return sum(picture.plan.views for picture in self.pictures)
 
     @property
     def labels(self) -> int:

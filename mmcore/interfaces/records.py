@@ -160,7 +160,8 @@ class Segment:
         key: of the sample; the two sequences of a preference pair have the same.
         source: label of its source.
         start, stop: its positions.
-        views: how many views its pictures are.
+        views: how many views its pictures are; 0 for a dispreferred answer, whose pictures are
+            the preferred one's.
         labels: at how many of its positions the next token is labelled.
         preference: which answer of a preference pair it ends with; None for any other sample.
     """
@@ -182,7 +183,7 @@ class PackedBatch:
         input_ids_T: int64; image positions hold the text format's image id.
         position_ids_T: int64; counts from 0 within every sample.
         cu_seqlens: int32, S + 1 borders of the samples, from 0 to T. A preference pair is two
-            sequences, each with the question and its pictures.
+            sequences, each with the question and its pictures, whose views it has once.
         lengths: the S lengths, on the host.
         label_index_L: int64; positions whose *next* token is learned (the label shift is made
             here and nowhere else; a sample's first token is never a target).
@@ -198,6 +199,9 @@ class PackedBatch:
             a smaller group has beyond its own. None: every view as it is.
         image_token_index_K: int64; where in T the views' tokens go, in reading order. Empty in a
             pack without pictures, which still carries one blank view for the same reason.
+        image_token_source_K: int64; which of the views' tokens, counted through all of them, goes
+            to each of these places: the two sequences of a preference pair show the same views.
+            None: each to one place, in turn.
         label_segment_L: int32; which segment a labelled position belongs to.
         segments: which samples, in order. Empty in a blank pack (a rank that ran out of lanes).
         lane: the lane that the pack was made in, or -1 for a blank pack.
@@ -215,6 +219,7 @@ class PackedBatch:
     image_token_index_K: torch.Tensor
     label_segment_L: torch.Tensor
     patch_order_NP: torch.Tensor | None = None
+    image_token_source_K: torch.Tensor | None = None
     segments: tuple[Segment, ...] = ()
     lane: int = -1
 
@@ -256,6 +261,9 @@ class PackedBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackedBatch:
+        def changed(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else change(tensor)
+
         return attrs.evolve(
             self,
             input_ids_T=change(self.input_ids_T),
@@ -268,5 +276,6 @@ class PackedBatch:
             patch_mask_NP=change(self.patch_mask_NP),
             image_token_index_K=change(self.image_token_index_K),
             label_segment_L=change(self.label_segment_L),
-            patch_order_NP=None if self.patch_order_NP is None else change(self.patch_order_NP),
+            patch_order_NP=changed(self.patch_order_NP),
+            image_token_source_K=changed(self.image_token_source_K),
         )

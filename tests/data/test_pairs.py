@@ -55,7 +55,7 @@ def test_both_sequences_by_hand(preparer: Any, encoded: Any) -> None:
     assert preferred.input_ids_T.tolist() == [*question, 98, 257]
     assert dispreferred.input_ids_T.tolist() == [*question, 99, 100, 257]
     assert (learned(preferred), learned(dispreferred)) == ([98, 257], [99, 100, 257])
-    assert (one.tokens, one.views, one.labels) == (9 + 10, 2, 2)
+    assert (one.tokens, one.views, one.labels) == (9 + 10, 1, 2)
     assert [(p.start, p.plan.views) for s in one.sequences for p in s.pictures] == [(2, 1)] * 2
     assert {(s.key, s.ends, s.truncated, s.shrunk) for s in one.sequences} == {
         (KEY, 1, False, False)
@@ -86,24 +86,28 @@ def test_pictures_shrink_alike_until_both_sequences_fit(preparer: Any, picture: 
         asks = [picture] * count
         [one] = preparer(**changes).tokenize(pair(*asks, ask(1), good="b", bad="c"), "split")
         shown = [[p.plan.views for p in s.pictures] for s in one.sequences]
-        assert one.views == sum(map(sum, shown))
+        assert one.views == sum(shown[0]), "both show the same views"
         assert one.shrunk == (shown[0] != [5] * count)
         return shown
 
-    assert views(1, max_views=10) == [[5], [5]]
-    assert views(1, max_views=9) == [[3], [3]]
-    assert views(3) == [[1, 1, 1]] * 2
-    with pytest.raises(Rejection, match="too-long"):
-        views(5)
+    assert views(1, max_views=5) == [[5], [5]]
+    assert views(1, max_views=4) == [[3], [3]]
+    assert views(3) == [[3, 3, 1]] * 2
+    assert views(3, max_tokens=42) == [[3, 1, 1]] * 2  # 2 x 15 of pictures, 2 x 6 of text
+    assert views(3, max_tokens=41) == [[1, 1, 1]] * 2
+    with pytest.raises(Rejection, match="too-long: 66 tokens and 9 views, a pack holds 96 and 8"):
+        views(9)
+    with pytest.raises(Rejection, match="too-long: 36 tokens and 4 views, a pack holds 24 and 8"):
+        views(4, max_tokens=24)
     with pytest.raises(Rejection, match="too-many-views: 10 views, a pack holds 8"):
-        views(1, fit="reject")
+        views(2, fit="reject")
 
 
 def test_a_picture_is_read_and_decoded_once(preparer: Any, picture: Any, monkeypatch: Any) -> None:
     calls: list[str] = []
     real = ImageRef.read
     monkeypatch.setattr(ImageRef, "read", lambda ref: (calls.append("read"), real(ref))[1])
-    prepare = preparer(max_views=10)
+    prepare = preparer()
     [one] = prepare.tokenize(pair(picture, ask(1), good="b", bad="c"), "split")
     assert calls == ["read"], "one header for both sequences"
     decode = prepare_module.decode
@@ -198,14 +202,14 @@ def test_whatever_is_asked_and_answered(
     # A question has a role and an end, an earlier answer six letters besides, the last a role.
     spoken = sum(questions) + 2 * len(questions) + 8 * (len(questions) - 1) + 1
     thumbnails = 3 * len(sizes)
-    if good == bad == 0 or 2 * (thumbnails + spoken + 1) > tokens or 2 * len(sizes) > views:
+    if good == bad == 0 or 2 * (thumbnails + spoken + 1) > tokens or len(sizes) > views:
         with pytest.raises(Rejection, match=r"too-long|equal-answers"):
             prepare.tokenize(sample, "split")
         return
     [one] = prepare.tokenize(sample, "split")
     first, second = one.sequences
     assert one.tokens == len(first.input_ids_T) + len(second.input_ids_T) <= tokens
-    assert one.views == first.views + second.views <= views
+    assert one.views == first.views == second.views <= views
     assert asked(first) == asked(second)
     assert asked(first).count(113) == sum(questions), "no word of the question is lost"
     assert first.pictures == second.pictures
@@ -225,7 +229,7 @@ def test_whatever_is_asked_and_answered(
 @pytest.fixture
 def packed(preparer: Any, picture: Any) -> tuple[list[TokenizedSample], PackedBatch]:
     """A conversation, a pair, and another conversation."""
-    prepare = preparer(max_views=10)
+    prepare = preparer()
     talk = Sample(attrs.evolve(KEY, row=8), (picture, ask(1), Text("ab", "assistant")))
     samples = [
         *prepare.tokenize(talk, "split"),
@@ -252,11 +256,25 @@ def test_a_pair_is_two_segments_of_a_pack(packed: Any) -> None:
 
 def test_both_sequences_of_a_pack_see_the_same_views(packed: Any) -> None:
     _, batch = packed
-    assert batch.views == len(batch.pixels_NCHW) == 15
-    assert torch.equal(batch.pixels_NCHW[5:10], batch.pixels_NCHW[10:])
-    assert torch.equal(batch.patch_mask_NP[5:10], batch.patch_mask_NP[10:])
+    assert batch.views == len(batch.pixels_NCHW) == 10
+    assert [one.views for one in batch.segments] == [5, 5, 0, 0]
     places = torch.nonzero(batch.input_ids_T == 258).flatten()
     assert torch.equal(batch.image_token_index_K, places)
+    source_K = batch.image_token_source_K.tolist()
+    assert source_K == [*range(15), *range(15, 30), *range(15, 30)]
+
+
+def test_packs_without_pictures_in_pairs_need_no_second_place(preparer: Any, picture: Any) -> None:
+    prepare = preparer()
+    talk = Sample(KEY, (picture, ask(1), Text("ab", "assistant")))
+    samples = [
+        *prepare.tokenize(talk, "split"),
+        *prepare.tokenize(pair(ask(1), good="b", bad="cd"), "split"),
+    ]
+    tiles = [prepare.realise(one) for one in samples]
+    batch = collate(samples, tiles, view=prepare.view, tokens_per_view=3, lane=0)
+    assert batch.image_token_source_K is None
+    assert batch.pairs == ((1, 2),)
 
 
 def test_dispreferred_answers_have_targets_but_weigh_nothing(packed: Any) -> None:
@@ -271,7 +289,9 @@ def test_dispreferred_answers_have_targets_but_weigh_nothing(packed: Any) -> Non
 
 def test_pairs_survive_a_move(packed: Any) -> None:
     _, batch = packed
-    assert batch.to("cpu").pairs == ((1, 2),)
+    moved = batch.to("meta")
+    assert moved.pairs == ((1, 2),)
+    assert moved.image_token_source_K.device.type == "meta"
     assert pickle.loads(pickle.dumps(batch)).pairs == ((1, 2),)
 
 
@@ -338,7 +358,7 @@ def test_a_pair_is_never_split_over_packs(
             elif segment.preference == "preferred":
                 rival = batch.segments[pairs[number]]
                 assert (rival.preference, rival.key) == ("dispreferred", segment.key)
-                assert rival.views == segment.views
+                assert rival.views == 0
                 seen += 1
             else:
                 assert number in pairs.values()
