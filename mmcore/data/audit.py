@@ -43,6 +43,7 @@ class Audit:
 
     Attributes:
         samples, packs: how many were looked at; a split document counts once for every piece.
+        pairs: how many of the samples are preference pairs.
         tokens, views: of a sample: least, middle, most.
         token_fill, view_fill: how full the packs are, 0 to 1: least, middle, most.
         learned_share: learned tokens of all tokens.
@@ -54,6 +55,7 @@ class Audit:
 
     samples: int
     packs: int
+    pairs: int
     tokens: Spread
     views: Spread
     token_fill: Spread
@@ -73,6 +75,7 @@ class Audit:
         events = ", ".join(f"{name} {count:g}" for name, count in sorted(self.counts.items()))
         return [
             f"{self.samples} samples in {self.packs} packs: {sources}",
+            *([f"preference pairs: {self.pairs}"] if self.pairs else []),
             f"learned tokens: {self.learned_share:.1%}",
             f"tokens of a sample (least / median / most): {self.tokens}",
             f"views of a sample (least / median / most): {self.views}",
@@ -128,6 +131,7 @@ def summarise(
     return Audit(
         samples=len(samples),
         packs=len(packs),
+        pairs=sum(sample.dispreferred is not None for sample in samples),
         tokens=Spread.of([sample.tokens for sample in samples]),
         views=Spread.of([sample.views for sample in samples]),
         token_fill=_fill([[one.tokens for one in pack] for pack in packs], preparer.max_tokens),
@@ -140,7 +144,19 @@ def summarise(
 
 
 def faults(sample: TokenizedSample, preparer: Preparer) -> list[str]:
-    """What is wrong with a sample, counted from its ids alone."""
+    """What is wrong with a sample, counted from its ids alone; of a pair, with either sequence."""
+    if sample.dispreferred is None:
+        return [f"{sample.key}: {fault}" for fault in _faults(sample, preparer)]
+    preferred, dispreferred = sample.sequences
+    found = [f"preferred answer: {fault}" for fault in _faults(preferred, preparer)]
+    found += [f"dispreferred answer: {fault}" for fault in _faults(dispreferred, preparer)]
+    if _question(preferred) != _question(dispreferred):
+        found.append("the answers of the pair have different questions")
+    return [f"{sample.key}, {fault}" for fault in found]
+
+
+def _faults(sample: TokenizedSample, preparer: Preparer) -> list[str]:
+    """Of a single sequence."""
     text, ids_T = preparer.text, sample.input_ids_T
     found = []
     if not sample.labels:
@@ -157,7 +173,13 @@ def faults(sample: TokenizedSample, preparer: Preparer) -> list[str]:
     wrong = ids_T[(ids_T < 0) | (ids_T >= text.vocabulary_size)]
     if len(wrong):
         found.append(f"id {int(wrong[0])} is outside the vocabulary of {text.vocabulary_size}")
-    return [f"{sample.key}: {fault}" for fault in found]
+    return found
+
+
+def _question(sample: TokenizedSample) -> list[int]:
+    """The ids before the first learned one."""
+    learned = np.flatnonzero(sample.learned_T)
+    return [int(one) for one in sample.input_ids_T[: learned[0] if len(learned) else None]]
 
 
 def _fill(packs: Sequence[Sequence[int]], capacity: int) -> Spread:

@@ -1,13 +1,13 @@
 """Samples and their tiles become one PackedBatch; the label shift is made here and nowhere else.
 
 Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-S samples of the pack, C/H/W channels, height, width.
+S sequences of the pack, C/H/W channels, height, width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,32 +28,46 @@ def collate(
     """One pack of at least one sample.
 
     Args:
-        samples: end to end in this order.
-        tiles: for each sample, the views of each of its pictures.
+        samples: end to end in this order; the two sequences of a pair follow one another.
+        tiles: for each sample, the views of each of its pictures; both sequences of a pair show
+            them.
         view: shape of the blank view of a pack without pictures.
         tokens_per_view: how many positions a view, or another group of patches, fills.
         lane: the lane that the pack was made in.
     """
     assert samples, "a pack holds at least one sample"
-    lengths = [sample.tokens for sample in samples]
+    sequences = [sequence for sample in samples for sequence in sample.sequences]
+    lengths = [sequence.tokens for sequence in sequences]
     borders = np.concatenate([[0], np.cumsum(lengths)])
-    input_ids_T = np.concatenate([sample.input_ids_T for sample in samples])
-    labels = [np.flatnonzero(sample.learned_T[1:]) for sample in samples]
+    input_ids_T = np.concatenate([sequence.input_ids_T for sequence in sequences])
+    labels = [np.flatnonzero(sequence.learned_T[1:]) for sequence in sequences]
     views = [one for picture in tiles for one in picture]
     pixels_NCHW, patch_mask_NP = _views(views, view)
+    preferences = [preference for sample in samples for preference in _preferences(sample)]
     segments = tuple(
-        Segment(one.key, one.key.source, int(start), int(stop), one.views, len(index))
-        for one, start, stop, index in zip(samples, borders, borders[1:], labels, strict=False)
+        Segment(
+            key=one.key,
+            source=one.key.source,
+            start=int(start),
+            stop=int(stop),
+            views=0 if preference == "dispreferred" else one.views,
+            labels=len(index),
+            preference=preference,
+        )
+        for one, start, stop, index, preference in zip(
+            sequences, borders, borders[1:], labels, preferences, strict=False
+        )
     )
     return _batch(
         input_ids_T=input_ids_T,
         lengths=lengths,
         label_index_L=np.concatenate([i + b for i, b in zip(labels, borders, strict=False)]),
-        label_segment_L=np.repeat(np.arange(len(samples)), [len(index) for index in labels]),
+        label_segment_L=np.repeat(np.arange(len(segments)), [len(index) for index in labels]),
         pixels_NCHW=pixels_NCHW,
         patch_mask_NP=patch_mask_NP,
         patch_order_NP=_patch_order(views),
-        image_token_index_K=_image_tokens(samples, borders, tokens_per_view),
+        image_token_index_K=_image_tokens(sequences, borders, tokens_per_view),
+        image_token_source_K=_shown_twice(samples, tokens_per_view),
         segments=segments,
         lane=lane,
     )
@@ -73,6 +87,7 @@ def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
         patch_mask_NP=patch_mask_NP,
         patch_order_NP=None,
         image_token_index_K=nothing,
+        image_token_source_K=None,
         segments=(),
         lane=-1,
     )
@@ -88,13 +103,15 @@ def _batch(
     patch_mask_NP: NDArray[np.bool_],
     patch_order_NP: NDArray[np.int64] | None,
     image_token_index_K: NDArray[np.int64],
+    image_token_source_K: NDArray[np.int64] | None,
     segments: tuple[Segment, ...],
     lane: int,
 ) -> PackedBatch:
     position_ids_T = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
     if len(label_index_L):
         targets_L = input_ids_T[label_index_L + 1]
-        label_weight_L = np.ones(len(label_index_L), dtype=np.float32)
+        learned_S = [segment.preference != "dispreferred" for segment in segments]
+        label_weight_L = np.array(learned_S, dtype=np.float32)[label_segment_L]
     else:
         # One row of weight zero, so that every rank enters the head once.
         label_index_L = label_segment_L = np.zeros(1, dtype=np.int64)
@@ -112,10 +129,18 @@ def _batch(
         patch_mask_NP=torch.from_numpy(patch_mask_NP),
         patch_order_NP=None if patch_order_NP is None else torch.from_numpy(patch_order_NP),
         image_token_index_K=torch.from_numpy(image_token_index_K),
+        image_token_source_K=(
+            None if image_token_source_K is None else torch.from_numpy(image_token_source_K)
+        ),
         label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
         segments=segments,
         lane=lane,
     )
+
+
+def _preferences(sample: TokenizedSample) -> Sequence[Literal["preferred", "dispreferred"] | None]:
+    """Of each of its sequences."""
+    return ("preferred", "dispreferred") if sample.dispreferred else (None,)
 
 
 def _views(tiles: Sequence[Tiles], view: ViewFormat) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -152,11 +177,25 @@ def _side_by_side(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _image_tokens(
-    samples: Sequence[TokenizedSample], borders: NDArray[np.int64], tokens_per_view: int
+    sequences: Sequence[TokenizedSample], borders: NDArray[np.int64], tokens_per_view: int
 ) -> NDArray[np.int64]:
     runs = [
         np.arange(picture.plan.groups * tokens_per_view, dtype=np.int64) + border + picture.start
-        for sample, border in zip(samples, borders, strict=False)
-        for picture in sample.pictures
+        for sequence, border in zip(sequences, borders, strict=False)
+        for picture in sequence.pictures
     ]
     return np.concatenate([np.zeros(0, dtype=np.int64), *runs])
+
+
+def _shown_twice(
+    samples: Sequence[TokenizedSample], tokens_per_view: int
+) -> NDArray[np.int64] | None:
+    """Which of the views' tokens stands at every place; None where each stands at one."""
+    if not any(sample.dispreferred and sample.pictures for sample in samples):
+        return None
+    runs, before = [], 0
+    for sample in samples:
+        tokens = tokens_per_view * sum(picture.plan.groups for picture in sample.pictures)
+        runs += [np.arange(before, before + tokens, dtype=np.int64)] * len(sample.sequences)
+        before += tokens
+    return np.concatenate(runs)

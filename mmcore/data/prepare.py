@@ -14,6 +14,7 @@ import numpy as np
 
 from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
 from mmcore.data.images import decode, of_picture
+from mmcore.data.pairs import both_turns, check_pair, truncate_both
 from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
@@ -72,10 +73,16 @@ class Preparer:
         Pictures shrink first, also where that is not enough; but the pieces of a document keep
         theirs as large as they can be.
 
+        A preference pair becomes one sample of two sequences that fits a pack as a whole, every
+        picture cut in the same way for both. Where it is truncated, the question stays, and both
+        answers end after the same number of tokens.
+
         Raises:
             Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or
-                ``picture-too-large`` for a pack; ``nothing-to-learn``.
+                ``picture-too-large`` for a pack; ``nothing-to-learn``; ``equal-answers``.
         """
+        if sample.dispreferred:
+            return [self._pair(sample, overflow)]
         rendered = Rendered.read(self.text.render(sample.parts), sample.parts)
         natural, plans = self._plans(rendered)
         atoms = rendered.atoms(plans, self.tokens_per_view)
@@ -89,7 +96,7 @@ class Preparer:
             atoms = rendered.atoms(plans, self.tokens_per_view)
             pieces = split(join_end(atoms, self.text.end_id), self._bounds)
         else:
-            self._check_truncation(natural, atoms, overflow)
+            self._check_truncation(natural, overflow, atoms)
             pieces, truncated = [truncate(atoms, self._bounds)], True
         return self._finish(
             sample, pieces, document=document, shrunk=plans != natural, truncated=truncated
@@ -109,6 +116,42 @@ class Preparer:
         unlearned = [Words(a.ids, learned=False) if isinstance(a, Words) else a for a in atoms]
         document = all(part.role == "document" for part in parts)
         return self._assemble(Sample(key, tuple(parts)), unlearned, None, document)
+
+    def _pair(self, sample: Sample, overflow: Overflow) -> TokenizedSample:
+        """Both sequences of a preference pair; a header is read once for both."""
+        turns = both_turns(sample)
+        rendered = Rendered.read(self.text.render(turns[0]), turns[0])
+        other = rendered.with_items(self.text.render(turns[1]))
+        natural, plans = self._plans(rendered, other)
+        whole = [one.atoms(plans, self.tokens_per_view) for one in (rendered, other)]
+        check_pair(*whole)
+        atoms = whole
+        if not self._beside(rendered.words + other.words, times=2)(plans):
+            self._check_truncation(natural, overflow, *whole)
+            cut = truncate_both(whole[0], whole[1], self._bounds)
+            if cut is None:
+                raise self._too_long(*whole)
+            check_pair(*cut)
+            atoms = list(cut)
+        made = [
+            attrs.evolve(
+                self._assemble(
+                    attrs.evolve(sample, parts=parts, dispreferred=()),
+                    one,
+                    learned_turns(parts) if one == all_of_it else None,
+                    document=False,
+                ),
+                shrunk=plans != natural,
+                truncated=one != all_of_it,
+            )
+            for parts, one, all_of_it in zip(turns, atoms, whole, strict=True)
+        ]
+        preferred, dispreferred = made
+        return attrs.evolve(
+            preferred,
+            dispreferred=dispreferred,
+            truncated=preferred.truncated or dispreferred.truncated,
+        )
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
         """The views of each picture: decoded and cut as planned.
@@ -146,14 +189,15 @@ class Preparer:
     def _bounds(self) -> Bounds:
         return Bounds(self.max_tokens, self.max_views)
 
-    def _plans(self, rendered: Rendered) -> tuple[list[TilePlan], list[TilePlan]]:
-        """How the pictures would be cut alone, and how they are cut in one sample."""
-        sizes = rendered.sizes
+    def _plans(self, *rendered: Rendered) -> tuple[list[TilePlan], list[TilePlan]]:
+        """How the pictures would be cut alone, and how they are cut in one sample, which may be
+        several sequences that show the same pictures."""
+        sizes = rendered[0].sizes
         natural = [self.tiler.plan(width, height, self.view) for width, height in sizes]
-        fits = self._bounds.fit(rendered.atoms(natural, self.tokens_per_view))
-        if fits or self.fit == "reject":
+        fits = self._beside(sum(one.words for one in rendered), times=len(rendered))
+        if self.fit == "reject" or fits(natural):
             return natural, natural
-        return natural, shrink(natural, sizes, self.tiler, self.view, self._beside(rendered.words))
+        return natural, shrink(natural, sizes, self.tiler, self.view, fits)
 
     def _alone(self, size: tuple[int, int], plan: TilePlan) -> TilePlan:
         """The plan of a picture that must fit a pack with at least one token of text."""
@@ -169,28 +213,31 @@ class Preparer:
         [smaller] = shrink([plan], [size], self.tiler, self.view, fits)
         return smaller
 
-    def _beside(self, words: int) -> Callable[[Sequence[TilePlan]], bool]:
-        """Whether pictures fit a pack beside so many tokens of text."""
+    def _beside(self, words: int, times: int = 1) -> Callable[[Sequence[TilePlan]], bool]:
+        """Whether pictures fit a pack beside so many tokens of text, where so many sequences
+        show them."""
 
         def fits(plans: Sequence[TilePlan]) -> bool:
             groups, views = sum(one.groups for one in plans), sum(one.views for one in plans)
-            tokens = words + groups * self.tokens_per_view
+            tokens = words + times * groups * self.tokens_per_view
             return tokens <= self.max_tokens and views <= self.max_views
 
         return fits
 
     def _check_truncation(
-        self, plans: Sequence[TilePlan], atoms: Sequence[Atom], overflow: Overflow
+        self, plans: Sequence[TilePlan], overflow: Overflow, *sequences: Sequence[Atom]
     ) -> None:
         """Whether the recipe allows to cut the sample's end off; ``plans`` are unshrunk."""
         views = sum(plan.views for plan in plans)
         if self.fit == "reject" and views > self.max_views:
             raise Rejection("too-many-views", f"{views} views, a pack holds {self.max_views}")
         if overflow == "reject":
-            raise self._too_long(atoms)
+            raise self._too_long(*sequences)
 
-    def _too_long(self, atoms: Sequence[Atom]) -> Rejection:
-        tokens, views = sum(atom.tokens for atom in atoms), sum(atom.views for atom in atoms)
+    def _too_long(self, *sequences: Sequence[Atom]) -> Rejection:
+        """For a sample of one sequence, or of several that show the same views."""
+        tokens = sum(atom.tokens for sequence in sequences for atom in sequence)
+        views = sum(atom.views for atom in sequences[0])
         return Rejection(
             "too-long",
             f"{tokens} tokens and {views} views, a pack holds {self.max_tokens} and "

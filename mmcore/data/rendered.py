@@ -33,9 +33,13 @@ class Rendered:
             Rejection: a picture is missing, or its header cannot be read.
         """
         refs = [part.ref for part in parts if isinstance(part, ImagePart)]
-        slots = [item.index for item in items if isinstance(item, ImageSlot)]
-        assert slots == list(range(len(refs))), f"text format gave slots {slots} for {len(refs)}"
+        _check_slots(items, refs)
         return cls(items, refs, [of_picture(ref, image_size) for ref in refs])
+
+    def with_items(self, items: Sequence[TextRun | ImageSlot]) -> Rendered:
+        """Other words around the same pictures, whose headers are not read again."""
+        _check_slots(items, self.refs)
+        return Rendered(items, self.refs, self.sizes)
 
     @property
     def words(self) -> int:
@@ -53,3 +57,8 @@ class Rendered:
                 tokens = plan.groups * tokens_per_view
                 atoms.append(Picture(self.refs[item.index], plan, tokens))
         return atoms
+
+
+def _check_slots(items: Sequence[TextRun | ImageSlot], refs: Sequence[ImageRef]) -> None:
+    slots = [item.index for item in items if isinstance(item, ImageSlot)]
+    assert slots == list(range(len(refs))), f"text format gave slots {slots} for {len(refs)}"

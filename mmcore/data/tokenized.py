@@ -31,6 +31,9 @@ class PlannedPicture:
 class TokenizedSample:
     """A sample, or a piece of a long document, that fits a pack.
 
+    A preference pair is one of these as well, so that packing never parts it: the question with
+    the preferred answer, and ``dispreferred`` within.
+
     Attributes:
         key: where it comes from.
         input_ids_T: int64; placeholders included.
@@ -45,6 +48,7 @@ class TokenizedSample:
         pieces: how many pieces the row became.
         dropped: how many further pieces were left out, for they taught nothing; counted on the
             first piece.
+        dispreferred: of a preference pair, the same question and pictures with the worse answer.
     """
 
     key: SampleKey
@@ -58,13 +62,24 @@ class TokenizedSample:
     truncated: bool = False
     pieces: int = 1
     dropped: int = 0
+    dispreferred: TokenizedSample | None = None
+
+    @property
+    def sequences(self) -> tuple[TokenizedSample, ...]:
+        """What attends to itself only: the sample, or the two sequences of a pair, the preferred
+        one first, each as a sample of its own."""
+        if self.dispreferred is None:
+            return (self,)
+        return attrs.evolve(self, dispreferred=None), self.dispreferred
 
     @property
     def tokens(self) -> int:
-        return len(self.input_ids_T)
+        """What it takes of a pack, both sequences of a pair together."""
+        return len(self.input_ids_T) + (self.dispreferred.tokens if self.dispreferred else 0)
 
     @property
     def views(self) -> int:
+        """What it takes of a pack; the sequences of a pair show the same views."""
         return sum(picture.plan.views for picture in self.pictures)
 
     @property
@@ -74,5 +89,6 @@ class TokenizedSample:
 
     @property
     def labels(self) -> int:
-        """Learned tokens that something precedes: a first token is never a target."""
+        """Learned tokens that something precedes: a first token is never a target. The worse
+        answer of a pair is not learned."""
         return int(np.count_nonzero(self.learned_T[1:]))

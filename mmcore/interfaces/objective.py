@@ -46,6 +46,9 @@ class ObjectiveSpec(Spec):
     kind: ClassVar[str] = "objective"
     needs: ClassVar[frozenset[str]] = frozenset()
     """What the token sampler must provide."""
+    reads_pairs: ClassVar[bool] = False
+    """Whether it learns from ``PackedBatch.pairs``. One that does not must heed
+    ``label_weight_L``, which is zero for dispreferred answers."""
 
     weight: float = attrs.field(
         default=1.0,

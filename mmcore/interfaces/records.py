@@ -91,20 +91,59 @@ Part = TextPart | ImagePart
 class Sample:
     """Text and pictures in reading order: a caption, a web page, an OCR page, a conversation.
 
+    A preference pair is a conversation whose last turn, the preferred answer, has a worse one
+    beside it. The question is written once, so both answers have the same, and of it nothing is
+    learned, earlier answers included.
+
     Attributes:
         key: where it comes from.
         parts: in reading order.
         group: what kind of question or content it is, for statistics and evaluation; may be empty.
+        dispreferred: of a preference pair, the worse answer: what the assistant might have said
+            instead of its last turn. Empty for any other sample.
     """
 
     key: SampleKey
     parts: tuple[Part, ...]
     group: str = ""
+    dispreferred: tuple[TextPart, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        if self.dispreferred:
+            both = (*self.answer, *self.dispreferred)
+            assert self.question, f"{self.key}: a pair has a question"
+            assert self.answer, f"{self.key}: a pair ends with the assistant's preferred answer"
+            assert all(isinstance(part, TextPart) and part.role == "assistant" for part in both), (
+                f"{self.key}: the answers of a pair are text of the assistant"
+            )
+
+    @property
+    def question(self) -> tuple[Part, ...]:
+        """What comes before the assistant's last turn; everything, if that is not the end."""
+        stop = len(self.parts)
+        while stop and self.parts[stop - 1].role == "assistant":
+            stop -= 1
+        return self.parts[:stop]
+
+    @property
+    def answer(self) -> tuple[Part, ...]:
+        """The assistant's last turn, if the sample ends with one."""
+        return self.parts[len(self.question) :]
 
 
 @attrs.frozen
 class Segment:
-    """One sample's place in a pack (host data, for statistics and messages)."""
+    """One sample's place in a pack (host data, for statistics and messages).
+
+    Attributes:
+        key: of the sample; the two sequences of a preference pair have the same.
+        source: label of its source.
+        start, stop: its positions.
+        views: how many views its pictures are; 0 for a dispreferred answer, whose pictures are
+            the preferred one's.
+        labels: at how many of its positions the next token is labelled.
+        preference: which answer of a preference pair it ends with; None for any other sample.
+    """
 
     key: SampleKey
     source: str
@@ -112,6 +151,7 @@ class Segment:
     stop: int
     views: int
     labels: int
+    preference: Literal["preferred", "dispreferred"] | None = None
 
 
 @attrs.frozen(eq=False)
@@ -121,13 +161,15 @@ class PackedBatch:
     Attributes:
         input_ids_T: int64; image positions hold the text format's image id.
         position_ids_T: int64; counts from 0 within every sample.
-        cu_seqlens: int32, S + 1 borders of the samples, from 0 to T.
+        cu_seqlens: int32, S + 1 borders of the samples, from 0 to T. A preference pair is two
+            sequences, each with the question and its pictures, whose views it has once.
         lengths: the S lengths, on the host.
         label_index_L: int64; positions whose *next* token is learned (the label shift is made
             here and nowhere else; a sample's first token is never a target).
         targets_L: int64; the tokens to be predicted at those positions.
-        label_weight_L: float32; one, or zero in a pack without labels, which still carries
-            one row so that every rank enters the head once.
+        label_weight_L: float32; how much is learned of a position. One; zero for dispreferred
+            answers, which are there to be compared with, and in a pack without labels, which
+            still carries one row so that every rank enters the head once.
         pixels_NCHW: uint8 views; normalised on the device by the encoder.
         patch_mask_NP: bool; which patches show the picture rather than its border.
         patch_order_NP: int64; which patches the token sampler is given together, counted through
@@ -136,6 +178,9 @@ class PackedBatch:
             a smaller group has beyond its own. None: every view as it is.
         image_token_index_K: int64; where in T the views' tokens go, in reading order. Empty in a
             pack without pictures, which still carries one blank view for the same reason.
+        image_token_source_K: int64; which of the views' tokens, counted through all of them, goes
+            to each of these places: the two sequences of a preference pair show the same views.
+            None: each to one place, in turn.
         label_segment_L: int32; which segment a labelled position belongs to.
         segments: which samples, in order. Empty in a blank pack (a rank that ran out of lanes).
         lane: the lane that the pack was made in, or -1 for a blank pack.
@@ -153,6 +198,7 @@ class PackedBatch:
     image_token_index_K: torch.Tensor
     label_segment_L: torch.Tensor
     patch_order_NP: torch.Tensor | None = None
+    image_token_source_K: torch.Tensor | None = None
     segments: tuple[Segment, ...] = ()
     lane: int = -1
 
@@ -168,8 +214,17 @@ class PackedBatch:
 
     @property
     def labels(self) -> int:
-        """Positions at which something is learned."""
-        return sum(segment.labels for segment in self.segments)
+        """Positions at which something is learned; a dispreferred answer's are not counted."""
+        return sum(one.labels for one in self.segments if one.preference != "dispreferred")
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of the segments of every preference pair: the preferred, the dispreferred."""
+        return tuple(
+            (number, number + 1)
+            for number, segment in enumerate(self.segments)
+            if segment.preference == "preferred"
+        )
 
     @property
     def layout(self) -> PackedLayout:
@@ -185,6 +240,9 @@ class PackedBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PackedBatch:
+        def changed(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else change(tensor)
+
         return attrs.evolve(
             self,
             input_ids_T=change(self.input_ids_T),
@@ -197,5 +255,6 @@ class PackedBatch:
             patch_mask_NP=change(self.patch_mask_NP),
             image_token_index_K=change(self.image_token_index_K),
             label_segment_L=change(self.label_segment_L),
-            patch_order_NP=None if self.patch_order_NP is None else change(self.patch_order_NP),
+            patch_order_NP=changed(self.patch_order_NP),
+            image_token_source_K=changed(self.image_token_source_K),
         )

@@ -98,6 +98,11 @@ class SourceSpec(Spec):
         default=None, metadata=doc("made up under `path` on first use, where it does not exist")
     )
 
+    @property
+    def gives_pairs(self) -> bool:
+        """Whether its samples are preference pairs."""
+        return False
+
     @abstractmethod
     def open(self) -> Source:
         """The dataset, ready to be read."""

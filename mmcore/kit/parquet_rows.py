@@ -104,11 +104,13 @@ def _values(batch: pa.RecordBatch, name: str) -> list[object]:
 
 
 def _without_strings(kind: pa.DataType) -> pa.DataType:
-    """The same type with binary for strings, also in lists."""
+    """The same type with binary for strings, also in lists and records."""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return pa.large_binary()
     if pa.types.is_list(kind):
         return pa.list_(_without_strings(kind.value_type))
     if pa.types.is_large_list(kind):
         return pa.large_list(_without_strings(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_strings(field.type)) for field in kind])
     return kind

@@ -107,7 +107,7 @@ class VisionLanguageModel(nn.Module):
             batch.pixels_NCHW, batch.patch_mask_NP, batch.patch_order_NP
         )
         x_TE = self._llm.embed(batch.input_ids_T)
-        return splice(x_TE, tokens_NQE, batch.image_token_index_K)
+        return splice(x_TE, tokens_NQE, batch.image_token_index_K, batch.image_token_source_K)
 
 
 def pad_left(x_TE: torch.Tensor, lengths: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:

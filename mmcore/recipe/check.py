@@ -12,6 +12,7 @@ from mmcore.interfaces import (
     EncoderSpec,
     LLMSpec,
     ObjectiveSpec,
+    SourceSpec,
     TaskSpec,
     TilerSpec,
     TokenSamplerSpec,
@@ -75,6 +76,7 @@ def check(facts: Facts) -> Iterator[Remark]:
         yield from _batch(facts, stage, tokens_per_view)
         yield from _groups(facts, stage, tokens_per_view)
         yield from _objectives(facts, stage)
+        yield from _pairs(facts, stage)
 
 
 def problems(facts: Facts, *, of_machine: bool) -> Iterator[Remark]:
@@ -219,3 +221,25 @@ def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
                 f"{sampler.name!r} provides {has}"
             )
             yield Remark((*path, "use"), message)
+
+
+def _pairs(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
+    """Preference pairs need an objective that reads them, and it needs pairs."""
+    if facts.at(*stage, "data") is None or facts.at(*stage, "objectives") is None:
+        return  # not all of them are known
+    below = dict(facts.below(*stage))
+    objectives = {path: one for path, one in below.items() if isinstance(one, ObjectiveSpec)}
+    reading = {path: one for path, one in objectives.items() if one.reads_pairs}
+    sources = {path: one for path, one in below.items() if isinstance(one, SourceSpec)}
+    giving = {path: one for path, one in sources.items() if one.gives_pairs}
+    if giving and not reading:
+        names = " and ".join(sorted({repr(one.name) for one in objectives.values()}))
+        for path, source in giving.items():
+            message = f"{source.name!r} gives preference pairs, of which {names} can make nothing"
+            hint = "name an objective that reads pairs"
+            if hasattr(source, "learn"):
+                hint += ', or let the preferred answers be learned as they are: learn = "preferred"'
+            yield Remark((*path, "use"), message, hint)
+    for path, objective in reading.items() if not giving else ():
+        message = f"{objective.name!r} learns from preference pairs, and no source gives any"
+        yield Remark((*path, "use"), message)

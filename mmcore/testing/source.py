@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from mmcore.interfaces import ImagePart, Sample, SampleKey, SourceSpec, SyntheticContent
+from mmcore.interfaces import (
+    ImagePart,
+    Part,
+    Sample,
+    SampleKey,
+    SourceSpec,
+    SyntheticContent,
+    TextPart,
+)
 from mmcore.kit.picture_bytes import picture_bytes
 from mmcore.testing.spec import check_spec
 
 
 def check_source(spec: SourceSpec, folder: Path, rows: int = 12) -> None:
-    """It writes made-up rows in its own format, and reads them back from any row on.
+    """It writes made-up rows in its own format, reads them back from any row on, and gives
+    preference pairs if and only if its spec says so.
 
     Raises:
         AssertionError: what is broken, with the shard and row.
@@ -37,6 +47,10 @@ def check_source(spec: SourceSpec, folder: Path, rows: int = 12) -> None:
             sample = source.parse(row, key)
             assert sample == source.parse(row, key), f"{key}: parse is not pure"
             _check_sample(sample, key)
+            assert bool(sample.dispreferred) == here.gives_pairs, (
+                f"{key}: gives_pairs is {here.gives_pairs}, but the worse answer of the sample is "
+                f"{sample.dispreferred}"
+            )
 
 
 def _check_sample(sample: Sample, key: SampleKey) -> None:
@@ -45,3 +59,11 @@ def _check_sample(sample: Sample, key: SampleKey) -> None:
     for part in sample.parts:
         if isinstance(part, ImagePart):
             assert picture_bytes(part.ref), f"{key}: the picture is empty"
+    if sample.dispreferred:
+        assert _said(sample.answer) != _said(sample.dispreferred), (
+            f"{key}: both answers of the pair are {_said(sample.answer)!r}"
+        )
+
+
+def _said(answer: Sequence[Part]) -> str:
+    return "".join(part.text for part in answer if isinstance(part, TextPart))

@@ -43,6 +43,12 @@ def _check_conversation(text: TextFormat) -> None:
     whole, opening = _flat(runs), _flat(prompt)
     assert whole[: len(opening)] == opening, "the prompt is no beginning of the conversation"
     assert text.turn_end_id in text.stop_ids, "an answer does not stop where a turn ends"
+    for answer in ("a dog", "2 dogs", " no"):
+        other = _flat(text.render([*question, TextPart(answer, "assistant")]))
+        assert other[: len(opening)] == opening, (
+            f"the question is spoken otherwise before the answer {answer!r}, so answers cannot be "
+            "compared"
+        )
 
 
 def _check_document(text: TextFormat) -> None:

@@ -57,7 +57,12 @@ def facts_of(data: StepData, objectives: Sequence[Objective], stop: bool) -> Ste
         labels=sum(batch.labels for batch in batches),
         counts=dict(data.counts),
         rejected=tuple((str(row.key), row.reason, row.detail) for row in data.rejected),
-        keys=tuple(str(segment.key) for batch in batches for segment in batch.segments),
+        keys=tuple(
+            str(segment.key)
+            for batch in batches
+            for segment in batch.segments
+            if segment.preference != "dispreferred"  # its sample has been named
+        ),
         wait_seconds=data.wait_seconds,
         stop=stop,
     )

@@ -16,6 +16,8 @@ from mmcore_blip3.documents_spec import (
     Mint1tPdfSpec,
     ObelicsSpec,
 )
+from mmcore_blip3.preferences_spec import PreferencePairsSpec, VlFeedbackSpec
+from mmcore_blip3.safety_spec import VlGuardSpec
 from mmcore_blip3.spec import LlavaJsonSpec
 from mmcore_registry import Spec, hookimpl
 
@@ -38,4 +40,7 @@ def mmcore_components() -> list[type[Spec]]:
         Blip3GroundingSpec,
         VisualGenomeSpec,
         IdlSpec,
+        VlFeedbackSpec,
+        PreferencePairsSpec,
+        VlGuardSpec,
     ]

@@ -159,7 +159,11 @@ class MemorySource:
             parts.append(ImagePart(ImageRef(data=data), self.spec.roles[0]))
         if self.spec.roles[0] == "user":
             parts.append(TextPart("why?", "user", loss=False))
-        return Sample(key, (*parts, TextPart(words, self.spec.roles[1])))
+        parts.append(TextPart(words, self.spec.roles[1]))
+        if not self.spec.gives_pairs:
+            return Sample(key, tuple(parts))
+        worse = "no " * int(random.integers(1, 12))
+        return Sample(key, tuple(parts), dispreferred=(TextPart(worse, "assistant"),))
 
 
 @attrs.frozen(kw_only=True)
@@ -179,6 +183,11 @@ class MemorySpec(SourceSpec):
     kills_at: int = -1  # the row at which the process ends; -2: any
     unreadable: str = ""
     breaks_at: tuple[str, int] = ("", 0)
+    rivals: bool = False
+
+    @property
+    def gives_pairs(self) -> bool:
+        return self.rivals
 
     def open(self) -> MemorySource:
         return MemorySource(self)

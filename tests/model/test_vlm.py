@@ -134,6 +134,41 @@ def test_places_and_tokens_must_agree():
     assert torch.equal(splice(x_TE, tokens_NQE, index_K[:0]), x_TE)
 
 
+def test_views_may_be_shown_in_several_places():
+    x_TE, tokens_NQE = torch.zeros(9, 4), torch.ones(2, 2, 4)
+    tokens_NQE *= torch.tensor([[1.0, 2.0], [3.0, 4.0]])[:, :, None]
+    index_K, source_K = torch.tensor([0, 1, 3, 4, 6, 7]), torch.tensor([0, 1, 2, 3, 2, 3])
+    spliced = splice(x_TE, tokens_NQE, index_K, source_K)
+    assert spliced[:, 0].tolist() == [1, 2, 0, 3, 4, 0, 3, 4, 0]
+    with pytest.raises(ValueError, match=r"6 places for image tokens, but .* are 4, shown 5 times"):
+        splice(x_TE, tokens_NQE, index_K, source_K[:5])
+
+
+def test_views_shown_twice_are_what_the_same_views_twice_would_be(model, cases, pack):
+    """Hidden states, loss and gradients; the encoder is given the views once."""
+    objective = AutoregressiveSpec().build()
+    shown = cases[2]
+    twice = pack([cases[1], shown, shown])
+    alone, own = (len(one.pixels_NCHW) for one in (cases[1], shown))
+    views, places = alone + own, len(twice.image_token_index_K)
+    tokens = places // len(twice.pixels_NCHW)
+    source = [*range(views * tokens), *range(alone * tokens, views * tokens)]
+    once = attrs.evolve(
+        twice,
+        pixels_NCHW=twice.pixels_NCHW[:views],
+        patch_mask_NP=twice.patch_mask_NP[:views],
+        image_token_source_K=torch.tensor(source),
+    )
+    assert len(source) == places > views * tokens
+    torch.testing.assert_close(model.hidden(once), model.hidden(twice), atol=1e-5, rtol=1e-5)
+    loss, found = gradients(model, objective, [once])
+    reference, wanted = gradients(model, objective, [twice])
+    torch.testing.assert_close(loss, reference, atol=1e-4, rtol=1e-5)
+    for name, gradient in found.items():
+        scale = wanted[name].abs().max().item()
+        torch.testing.assert_close(gradient, wanted[name], atol=2e-5 * scale, rtol=0, msg=name)
+
+
 def test_prompts_are_padded_on_the_left():
     x_BTE, mask_BT = pad_left(torch.arange(1.0, 5.0)[:, None], (1, 3))
     assert x_BTE[..., 0].tolist() == [[0, 0, 1], [2, 3, 4]]

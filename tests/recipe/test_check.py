@@ -1,9 +1,13 @@
 """Facts that no single table sees: each is a fault at its key's line."""
 
+from typing import ClassVar, Literal
+
+import attrs
 import pytest
 
+from mmcore.interfaces import Objective, ObjectiveSpec
 from mmcore.recipe import RecipeError, labels, load_recipe
-from mmcore_registry import Problem
+from mmcore_registry import Problem, Registry, Spec, doc
 
 
 @pytest.fixture
@@ -143,3 +147,77 @@ def test_labels(write, registry):
         ("pages", recipe.stages[1].data[0]),
         ("pages#2", recipe.stages[1].data[1]),
     ]
+
+
+@attrs.frozen(kw_only=True)
+class Duel(ObjectiveSpec):
+    """A stranger's objective, which compares answers."""
+
+    name: ClassVar[str] = "duel"
+    reads_pairs: ClassVar[bool] = True
+
+    def build(self) -> Objective:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def rivals(specs, write):
+    """Load the demo with preference pairs in its first stage, whose objectives are these."""
+
+    @attrs.frozen(kw_only=True)
+    class Rivals(specs["pages"]):
+        """Two answers to every question."""
+
+        name: ClassVar[str] = "rivals"
+        learn: Literal["pairs", "preferred"] = attrs.field(default="pairs", metadata=doc("what"))
+
+        @property
+        def gives_pairs(self) -> bool:
+            return self.learn == "pairs"
+
+    registry = Registry()
+    mine = [one for one in specs.values() if issubclass(one, Spec)]
+    registry.add([*mine, Duel, Rivals], plugin="test", distribution="test-dist")
+
+    def load(objectives, source='use = "rivals"', extra=""):
+        changes = [
+            ('objectives = [{ use = "talk" }]', f"objectives = [{objectives}]"),
+            ('[[stages.data]]\nuse = "pages"', f"[[stages.data]]\n{source}{extra}"),
+        ]
+        path = write(write().read_text(), *changes)
+        try:
+            load_recipe(path, registry=registry)
+        except RecipeError as error:
+            return [str(fault) for fault in error.faults]
+        return []
+
+    return load
+
+
+def test_pairs_need_an_objective_that_reads_them(rivals):
+    talk, duel = '{ use = "talk" }', '{ use = "duel" }'
+    hint = (
+        "name an objective that reads pairs, or let the preferred answers be learned as they are: "
+        'learn = "preferred"'
+    )
+    assert rivals(talk) == [
+        "demo.toml:34: stages.base.data.0.use: 'rivals' gives preference pairs, of which 'talk' "
+        f"can make nothing; {hint}"
+    ]
+    assert rivals(duel) == []
+    assert rivals(f"{talk}, {duel}") == [], "one may read pairs and the other what is preferred"
+    assert rivals(talk, extra='\nlearn = "preferred"') == []
+
+
+def test_an_objective_that_reads_pairs_needs_a_source_of_them(rivals):
+    fault = (
+        "demo.toml:29: stages.base.objectives.0.use: 'duel' learns from preference pairs, and no "
+        "source gives any"
+    )
+    assert rivals('{ use = "duel" }', 'use = "pages"') == [fault]
+    assert rivals('{ use = "duel" }', extra='\nlearn = "preferred"') == [fault]
+
+
+def test_whether_pairs_are_read_is_not_guessed_at_beside_a_fault(rivals):
+    assert len(rivals('{ use = "duell" }')) == 1
+    assert len(rivals('{ use = "duel" }', 'use = "rival"')) == 1
