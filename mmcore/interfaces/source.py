@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -92,6 +93,11 @@ class SourceSpec(Spec):
     synthetic: SyntheticContent | None = attrs.field(
         default=None, metadata=doc("made up under `path` on first use, where it does not exist")
     )
+
+    def has_files(self) -> bool:
+        """Whether anything is there at ``path``; asked before a run, and no file is opened."""
+        found = glob.iglob(self.path, recursive=True)
+        return Path(self.path).exists() or next(found, None) is not None
 
     @abstractmethod
     def open(self) -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,9 +53,7 @@ def _data(facts: Facts) -> Iterator[Remark]:
     for path, source in facts.below():
         if not isinstance(source, SourceSpec) or source.synthetic is not None:
             continue
-        if Path(source.path).exists():
-            continue
-        if next(glob.iglob(source.path, recursive=True), None) is None:
+        if not source.has_files():
             hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
             yield Remark((*path, "path"), f"no file matches {source.path!r}", hint)
 
