@@ -10,7 +10,10 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mmcore.data.faults import patiently
+from mmcore.data.tiff import at_page, is_tiff
 from mmcore.interfaces import ImageRef, Rejection
+from mmcore.kit.picture_bytes import picture_bytes
 
 Read = TypeVar("Read")
 
@@ -58,9 +61,10 @@ def of_picture(ref: ImageRef, read: Callable[[bytes, int], Read]) -> Read:
     """What ``read`` (one of the above) finds in a picture; a rejection says which picture it was.
 
     Raises:
-        Rejection: as ``read``, or as ``ImageRef.read``.
+        Rejection: as ``read``, or as ``picture_bytes``.
+        MachineFault: the disk or the store does not answer.
     """
-    data = ref.read()
+    data = patiently(f"picture {ref.path!r}", lambda: picture_bytes(ref))
     try:
         return read(data, ref.frame)
     except Rejection as rejection:
@@ -75,10 +79,11 @@ def of_picture(ref: ImageRef, read: Callable[[bytes, int], Read]) -> Read:
 def _opened(data: bytes, frame: int) -> Iterator[tuple[Image.Image, int]]:
     """The frame, not decoded yet, and its EXIF orientation."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        direct = frame > 0 and is_tiff(data)
+        with Image.open(_at_page(data, frame) if direct else io.BytesIO(data)) as image:
             _check_size(image)
-            if frame:
-                # Frames of a TIFF have sizes of their own; those of an animation are decoded.
+            if frame and not direct:
+                # What is decoded on the way to a frame of an animation is bounded by the first.
                 _seek(image, frame)
                 _check_size(image)
             yield image, _orientation(image)
@@ -102,6 +107,13 @@ def _check_size(image: Image.Image) -> None:
         raise Rejection(
             "image-too-large", f"{width} x {height} pixels, at most {MAX_PIXELS} in all"
         )
+
+
+def _at_page(data: bytes, page: int) -> io.BytesIO:
+    try:
+        return at_page(data, page)
+    except EOFError as error:
+        raise Rejection("frame-missing", f"the file ends before it: {error}") from error
 
 
 def _seek(image: Image.Image, frame: int) -> None:

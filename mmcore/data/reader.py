@@ -1,12 +1,17 @@
-"""An opened source with its faults named, shared by all lanes of a process."""
+"""An opened source with its faults named, shared by all lanes of a process.
+
+Here the machine is given time: what a disk or a store fails to give is asked for again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from mmcore.data.faults import DataFault, EmptySource
+from mmcore.data import faults
+from mmcore.data.faults import DataFault, EmptySource, describe, patiently
 from mmcore.data.stable_hash import stable_hash
+from mmcore.data.transient import is_transient
 from mmcore.interfaces import Row, Sample, SampleKey, Shard, Source, SourceSpec
 
 
@@ -46,10 +51,12 @@ class SourceReader:
     def length(self, shard: Shard) -> int:
         """Number of rows of the shard."""
         if shard.name not in self._lengths:
+            source, place = self._open(), _place(shard)
             try:
-                self._lengths[shard.name] = self._open().length(shard)
+                length = patiently(self._where(place), lambda: source.length(shard))
             except Exception as error:
-                self._fail(error, f"shard {shard.name!r} ({shard.path})")
+                self._fail(error, place)
+            self._lengths[shard.name] = length
         return self._lengths[shard.name]
 
     def check_not_empty(self) -> None:
@@ -66,13 +73,16 @@ class SourceReader:
 
     def rows(self, shard: Shard, start: int, stop: int) -> Iterator[tuple[int, Row]]:
         """Numbers and rows from ``start`` to ``stop``."""
-        number = start
-        try:
-            for row in self._open().rows(shard, start, stop):
-                yield number, row
-                number += 1
-        except Exception as error:
-            self._fail(error, f"shard {shard.name!r} ({shard.path}), row {number}")
+        source, number, tried = self._open(), start, 0
+        while True:
+            try:
+                for row in source.rows(shard, number, stop):
+                    yield number, row
+                    number, tried = number + 1, 0
+                break
+            except Exception as error:
+                tried += 1
+                self._pause(error, f"{_place(shard)}, row {number}", tried)
         if number != stop:
             raise DataFault(
                 f"source {self.label!r}: shard {shard.name!r} ({shard.path}) gave {number - start} "
@@ -91,14 +101,30 @@ class SourceReader:
 
     def _open(self) -> Source:
         if self._source is None:
+            place = f"path {self.spec.path!r}"
             try:
-                self._source = self.spec.open()
-                self._shards = tuple(self._source.shards())
+                source = self.spec.open()
+                self._shards = tuple(patiently(self._where(place), source.shards))
             except Exception as error:
-                self._fail(error, f"path {self.spec.path!r}")
-        assert self._source is not None
+                self._fail(error, place)
+            self._source = source
         return self._source
 
+    def _pause(self, error: Exception, place: str, tried: int) -> None:
+        """Wait before rows are asked for again; stop where that would not help."""
+        try:
+            if not is_transient(error):
+                raise error
+            faults.PATIENCE.pause(self._where(place), error, tried)
+        except Exception as final:
+            self._fail(final, place)
+
+    def _where(self, place: str) -> str:
+        return f"source {self.label!r}, {place}"
+
     def _fail(self, error: Exception, place: str) -> NoReturn:
-        where = f"source {self.label!r}, {place}"
-        raise DataFault(f"{where}: {type(error).__name__}: {error}") from error
+        raise DataFault(f"{self._where(place)}: {describe(error)}") from error
+
+
+def _place(shard: Shard) -> str:
+    return f"shard {shard.name!r} ({shard.path})"

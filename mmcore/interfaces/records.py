@@ -7,13 +7,11 @@ S sequences of the pack.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from mmcore.interfaces.attention import PackedLayout
-from mmcore.interfaces.rejection import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,11 +51,12 @@ class SampleKey:
 
 @attrs.frozen
 class ImageRef:
-    """A picture that has not been read yet: a file under a root, or bytes from a row.
+    """A picture that has not been read yet: a file under a root, or bytes from a row. The kit's
+    ``picture_bytes`` reads it.
 
     Attributes:
         path: path below ``root``, with forward slashes, as the dataset writes it.
-        root: folder that the path may not leave.
+        root: folder, or URL of one, that the path may not leave.
         data: the encoded bytes, where the row carries them itself; wins over ``path``.
         frame: which picture of a file that holds several, such as the pages of a TIFF.
     """
@@ -66,26 +65,6 @@ class ImageRef:
     root: str = ""
     data: bytes | None = attrs.field(default=None, repr=False)
     frame: int = 0
-
-    def read(self) -> bytes:
-        """The encoded bytes.
-
-        Raises:
-            Rejection: ``image-outside-root`` or ``image-missing``, with the path.
-        """
-        if self.data is not None:
-            return self.data
-        parts = PurePosixPath(self.path)
-        root = Path(self.root).resolve()
-        target = (root / parts).resolve()
-        if parts.is_absolute() or not target.is_relative_to(root):
-            raise Rejection("image-outside-root", f"{self.path!r} leaves {self.root!r}")
-        try:
-            return target.read_bytes()
-        except FileNotFoundError:
-            raise Rejection("image-missing", f"no file {str(target)!r}") from None
-        except OSError as error:
-            raise Rejection("image-unreadable", f"{str(target)!r}: {error}") from error
 
 
 @attrs.frozen

@@ -95,9 +95,9 @@ class SourceSpec(Spec):
     )
 
     def has_files(self) -> bool:
-        """Whether anything is there at ``path``; asked before a run, and no file is opened."""
-        found = glob.iglob(self.path, recursive=True)
-        return Path(self.path).exists() or next(found, None) is not None
+        """Whether anything is there at ``path``, which is no URL; asked before a run."""
+        local = self.path.removeprefix("file://")
+        return Path(local).exists() or next(glob.iglob(local, recursive=True), None) is not None
 
     @abstractmethod
     def open(self) -> Source:

@@ -8,12 +8,26 @@ import attrs
 
 from mmcore.interfaces import SourceSpec
 from mmcore.kit.files import folder_of
+from mmcore.kit.store import is_url
 
 
 @attrs.frozen(kw_only=True)
 class FilesSpec(SourceSpec):
-    """Files that `path` names, by itself or by a pattern."""
+    """Files that `path` names, by itself or by a pattern, on a disk or as a URL."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.synthetic is not None and is_url(self.path):
+            raise ValueError(
+                f"path is {self.path!r}, and rows are made up (`synthetic`) on a local disk only"
+            )
 
     @property
     def folder(self) -> Path:
-        return folder_of(self.path)
+        """The folder of local files.
+
+        Raises:
+            ValueError: they lie in a store.
+        """
+        if is_url(self.path):
+            raise ValueError(f"{self.path!r} is no local path, its files have no local folder")
+        return Path(folder_of(self.path))

@@ -6,9 +6,7 @@ row a line. What is kept is the index alone, 16 bytes a row.
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -16,7 +14,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcore.kit import store
+from mmcore.kit.kept import INDEXES
+
 SUFFIXES: Final = (".json", ".jsonl")
+
+READ_AT_ONCE: Final = 1024 * 1024
+"""Rows are read together up to this size."""
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
@@ -38,27 +42,40 @@ def read_rows(path: str, start: int, stop: int) -> Iterator[bytes]:
     """
     spans = _index(path)
     assert 0 <= start <= stop <= len(spans), f"rows {start}..{stop} of {len(spans)} in {path}"
-    with open(path, "rb") as file:
-        for begin, end in spans[start:stop].tolist():
+    with store.open_binary(path) as file:
+        for first, last in _together(spans, start, stop):
+            begin, end = int(spans[first, 0]), int(spans[last - 1, 1])
             file.seek(begin)
-            yield file.read(end - begin)
+            data = file.read(end - begin)
+            if len(data) < end - begin:
+                raise ValueError(f"{path} became shorter while it was read")
+            for one, after in (spans[first:last] - begin).tolist():
+                yield data[one:after]
+
+
+def _together(spans: NDArray[np.int64], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """First and last (excluded) of the rows that are read at once: one, or a few in a row."""
+    first = start
+    while first < stop:
+        within = np.searchsorted(spans[first:stop, 1], spans[first, 0] + READ_AT_ONCE, "right")
+        last = first + max(1, int(within))
+        yield first, last
+        first = last
 
 
 def _index(path: str) -> NDArray[np.int64]:
-    status = os.stat(path)
-    return _index_version(path, status.st_mtime_ns, status.st_size)
+    """First byte, and the byte after the last, of every row of the file's present version."""
 
+    def read() -> NDArray[np.int64]:
+        spans = _line_spans(path) if path.endswith(".jsonl") else _list_spans(path)
+        return np.fromiter(spans, dtype=np.dtype((np.int64, 2)))
 
-@functools.lru_cache(maxsize=1024)
-def _index_version(path: str, mtime_ns: int, size: int) -> NDArray[np.int64]:
-    """First byte, and the byte after the last, of every row of this version of the file."""
-    spans = _line_spans(path) if path.endswith(".jsonl") else _list_spans(path)
-    return np.fromiter(spans, dtype=np.dtype((np.int64, 2)))
+    return INDEXES.get(("json", path, store.version(path)), read, lambda index: index.nbytes)
 
 
 def _line_spans(path: str) -> Iterator[tuple[int, int]]:
     begin = 0
-    with open(path, "rb") as file:
+    with store.open_binary(path, store.AHEAD) as file:
         for line in file:
             if line.strip():
                 yield begin, begin + len(line)
@@ -66,8 +83,7 @@ def _line_spans(path: str) -> Iterator[tuple[int, int]]:
 
 
 def _list_spans(path: str) -> Iterator[tuple[int, int]]:
-    with open(path, "rb") as file:
-        raw = file.read()
+    raw = store.read_bytes(path)
     try:
         text = raw.decode()
         yield from _in_bytes(text, _element_spans(text))

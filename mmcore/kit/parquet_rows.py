@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.kit.arrow_values import plain_values
+from mmcore.kit.parquet_files import opened
 
 if TYPE_CHECKING:
     from mmcore.interfaces import Row
 
-ROWS_AT_ONCE: Final = 64
-"""Most rows decoded at a time: rows may carry whole pictures."""
+ROWS_AT_ONCE: Final = 1024
+"""Most rows decoded at a time."""
 
-BYTES_AT_ONCE: Final = 8 * 1024 * 1024
-"""What is decoded at a time where rows are large, by the average row of their row group."""
+BYTES_AT_ONCE: Final = 1024 * 1024
+"""What is decoded at a time where rows are large, by the average row of their row group: rows may
+carry whole pictures, and a visit of a shard takes few of them."""
 
 
 def count_rows(path: str) -> int:
@@ -27,7 +28,7 @@ def count_rows(path: str) -> int:
     Raises:
         ValueError: the file is no parquet file, or was cut short.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -37,7 +38,7 @@ def column_names(path: str) -> list[str]:
     Raises:
         ValueError: the file is no parquet file, or was cut short.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return list(file.schema_arrow.names)
 
 
@@ -47,7 +48,7 @@ def column_types(path: str) -> dict[str, pa.DataType]:
     Raises:
         ValueError: the file is no parquet file, or was cut short.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return {field.name: field.type for field in file.schema_arrow}
 
 
@@ -55,15 +56,25 @@ def read_rows(path: str, columns: Sequence[str], start: int, stop: int) -> Itera
     """Rows ``start`` to ``stop`` (excluded) of some columns; strings as their undecoded bytes.
 
     Raises:
-        ValueError: the file is no parquet file, or damaged.
+        ValueError: the file is no parquet file, or damaged, or lacks a column.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
+        _check_columns(file, path, columns)
         first = 0
         for group in range(file.num_row_groups):
             last = first + file.metadata.row_group(group).num_rows
             if first < stop and start < last:
                 yield from _read_group(file, group, columns, start - first, stop - first)
             first = last
+
+
+def _check_columns(file: pq.ParquetFile, path: str, columns: Sequence[str]) -> None:
+    present = file.schema_arrow.names
+    missing = [repr(column) for column in columns if column not in present]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {' and no column '.join(missing)}; it has: {', '.join(present)}"
+        )
 
 
 def _read_group(
@@ -94,15 +105,3 @@ def _rows_at_once(file: pq.ParquetFile, group: int) -> int:
     about = file.metadata.row_group(group)
     average = about.total_byte_size / max(about.num_rows, 1)
     return max(1, min(ROWS_AT_ONCE, int(BYTES_AT_ONCE / max(average, 1))))
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (pa.ArrowInvalid, OSError) as error:
-        # A fault of the disk has a number; damaged pages are an OSError without one.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ValueError(f"{path} cannot be read as parquet: {error}") from error

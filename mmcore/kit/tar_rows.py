@@ -2,31 +2,41 @@
 
 Members of one key are one row: ``a/7.json`` and ``a/7.tiff`` have the key ``a/7`` and the suffixes
 ``json`` and ``tiff``. The headers are read once per process for the files last used; what is
-kept is 20 bytes a member and the keys. Nothing is ever extracted to disk, so a member may be
-called anything.
+kept is 20 bytes a member, and 8 bytes and the key of every row. Nothing is ever extracted to disk,
+so a member may be called anything.
 """
 
 from __future__ import annotations
 
-import functools
-import os
+import re
 import tarfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from mmcore.interfaces import Rejection
+from mmcore.kit import store
+from mmcore.kit.kept import INDEXES
 
 KEY: Final = "__key__"
 """The row's key for what its members have in common, in UTF-8."""
 
 CUT: Final = "__cut__"
 """Present in the row in which a tar was cut short, which may lack members: what is wrong."""
+
+FIRST_DOT: Final = r"[^.]+"
+"""The part of a file's name that is its key, as webdataset has it: all before the first dot."""
+
+READ_AT_ONCE: Final = 1024 * 1024
+"""Rows are read together up to this size, where their members stand together."""
+
+GAP: Final = 64 * 1024
+"""So many bytes between two members are read and dropped rather than asked for apart."""
 
 _COMPRESSED: Final[Mapping[bytes, str]] = {
     b"\x1f\x8b": "gzip",
@@ -38,16 +48,21 @@ _COMPRESSED: Final[Mapping[bytes, str]] = {
 _BLOCK: Final = tarfile.BLOCKSIZE
 
 
-def count_rows(path: str) -> int:
+def count_rows(path: str, key_pattern: str = FIRST_DOT) -> int:
     """Number of rows, among them the one in which a tar was cut short, which is warned of once.
+
+    Args:
+        key_pattern: see ``split_name``.
 
     Raises:
         ValueError: the file is no tar, or compressed, which allows no row to be found.
     """
-    return len(_index(path).keys)
+    return _index(path, key_pattern).rows
 
 
-def read_rows(path: str, start: int, stop: int) -> Iterator[dict[str, bytes]]:
+def read_rows(
+    path: str, start: int, stop: int, key_pattern: str = FIRST_DOT
+) -> Iterator[dict[str, bytes]]:
     """Rows ``start`` to ``stop`` (excluded): suffix in lower case to bytes, and ``KEY``.
 
     A row stands where its first member stands. Members of one key need not stand together; a
@@ -57,19 +72,18 @@ def read_rows(path: str, start: int, stop: int) -> Iterator[dict[str, bytes]]:
     Raises:
         ValueError: as ``count_rows``; or the file has changed since it was indexed.
     """
-    index = _index(path)
-    assert 0 <= start <= stop <= len(index.keys), f"rows {start}..{stop} of {path}"
-    with open(path, "rb") as file:
-        for number in range(start, stop):
-            row = {KEY: index.keys[number]}
-            for suffix, begin, size in index.members(number):
-                file.seek(begin)
-                row[suffix] = file.read(size)
-                if len(row[suffix]) < size:
-                    raise ValueError(f"{path} became shorter while it was read")
-            if number == index.cut_row:
-                row[CUT] = index.cut.encode()
-            yield row
+    index = _index(path, key_pattern)
+    assert 0 <= start <= stop <= index.rows, f"rows {start}..{stop} of {path}"
+    with store.open_binary(path) as file:
+        for rows in _together(index, start, stop):
+            contents = _contents(file, path, [span for _, spans in rows for span in spans])
+            for number, spans in rows:
+                row = {KEY: index.key(number)}
+                for suffix, _, _ in spans:
+                    row[suffix] = next(contents)
+                if number == index.cut_row:
+                    row[CUT] = index.cut.encode()
+                yield row
 
 
 def check_whole(row: Mapping[str, object]) -> None:
@@ -83,12 +97,50 @@ def check_whole(row: Mapping[str, object]) -> None:
         raise Rejection("tar-cut", found.decode())
 
 
+Span = tuple[str, int, int]
+"""Suffix, first byte and length of a member."""
+
+
+def _together(index: _Index, start: int, stop: int) -> Iterator[list[tuple[int, list[Span]]]]:
+    """Numbers and members of the rows, in portions of at most ``READ_AT_ONCE`` or one row."""
+    portion: list[tuple[int, list[Span]]] = []
+    held = 0
+    for number in range(start, stop):
+        spans = list(index.members(number))
+        size = sum(length for _, _, length in spans)
+        if portion and held + size > READ_AT_ONCE:
+            yield portion
+            portion, held = [], 0
+        portion.append((number, spans))
+        held += size
+    if portion:
+        yield portion
+
+
+def _contents(file: BinaryIO, path: str, spans: Sequence[Span]) -> Iterator[bytes]:
+    """The bytes of members; those that stand together in the file are read together."""
+    first = 0
+    while first < len(spans):
+        begin = spans[first][1]
+        end, last = begin + spans[first][2], first + 1
+        while last < len(spans) and end <= spans[last][1] <= end + GAP:
+            end, last = spans[last][1] + spans[last][2], last + 1
+        file.seek(begin)
+        data = file.read(end - begin)
+        if len(data) < end - begin:
+            raise ValueError(f"{path} became shorter while it was read")
+        for _, at, size in spans[first:last]:
+            yield data[at - begin : at - begin + size]
+        first = last
+
+
 @attrs.frozen(eq=False)
 class _Index:
     """Where the members of every row lie. M members of R rows, in the order of their rows.
 
     Attributes:
-        keys: R encoded keys.
+        keys: the R encoded keys, one after another.
+        key_borders: R + 1 numbers of the keys' first bytes.
         borders: R + 1 numbers of the rows' first members.
         spans: M first bytes and lengths.
         suffixes: M indices into ``names``.
@@ -97,31 +149,43 @@ class _Index:
         cut_row: the row that may lack members for it, else -1.
     """
 
-    keys: Sequence[bytes]
-    borders: NDArray[np.int64]
+    keys: bytes
+    key_borders: NDArray[np.int32]
+    borders: NDArray[np.int32]
     spans: NDArray[np.int64]
     suffixes: NDArray[np.int32]
     names: Sequence[str]
     cut: str
     cut_row: int
 
-    def members(self, row: int) -> Iterator[tuple[str, int, int]]:
+    @property
+    def rows(self) -> int:
+        return len(self.borders) - 1
+
+    @property
+    def nbytes(self) -> int:
+        arrays = self.key_borders, self.borders, self.spans, self.suffixes
+        return len(self.keys) + sum(array.nbytes for array in arrays)
+
+    def key(self, row: int) -> bytes:
+        return self.keys[self.key_borders[row] : self.key_borders[row + 1]]
+
+    def members(self, row: int) -> Iterator[Span]:
         """Suffix, first byte and length of each."""
         for number in range(self.borders[row], self.borders[row + 1]):
             begin, size = self.spans[number].tolist()
             yield self.names[self.suffixes[number]], begin, size
 
 
-def _index(path: str) -> _Index:
-    status = os.stat(path)
-    return _index_version(path, status.st_mtime_ns, status.st_size)
+def _index(path: str, key_pattern: str) -> _Index:
+    """The index of the present version of the file."""
+    key = "tar", path, store.version(path), key_pattern
+    return INDEXES.get(key, lambda: _read_index(path, key_pattern), lambda index: index.nbytes)
 
 
-@functools.lru_cache(maxsize=128)
-def _index_version(path: str, mtime_ns: int, size: int) -> _Index:
-    """The index of this version of the file."""
-    table = _Table()
-    headers = _Headers(path, size)
+def _read_index(path: str, key_pattern: str) -> _Index:
+    table = _Table(key_pattern)
+    headers = _Headers(path, store.size(path))
     for member in headers:
         if member.isreg() and not member.issparse():
             table.add(member.name, (member.offset_data, member.size))
@@ -136,14 +200,15 @@ def _index_version(path: str, mtime_ns: int, size: int) -> _Index:
 class _Table:
     """Rows that grow as members are added."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_pattern: str) -> None:
+        self._key_pattern = key_pattern
         self._rows: list[tuple[str, dict[str, tuple[int, int]]]] = []
         self._latest: dict[str, int] = {}
 
     def add(self, name: str, span: tuple[int, int] | None) -> int:
         """Add a member and say which row it belongs to; a member that was cut has no span. One
         without a suffix changes nothing, and the last row is said."""
-        key, suffix = split_name(name)
+        key, suffix = split_name(name, self._key_pattern)
         if not suffix or suffix in (KEY, CUT):  # these two are ours
             return len(self._rows) - 1
         row = self._latest.get(key)
@@ -160,8 +225,9 @@ class _Table:
         codes = {suffix: code for code, suffix in enumerate(names)}
         keys = [key.encode(errors="surrogateescape") for key, _ in self._rows]
         return _Index(
-            keys=keys,
-            borders=np.cumsum([0, *(len(held) for _, held in self._rows)], dtype=np.int64),
+            keys=b"".join(keys),
+            key_borders=np.cumsum([0, *map(len, keys)], dtype=np.int32),
+            borders=np.cumsum([0, *(len(held) for _, held in self._rows)], dtype=np.int32),
             spans=np.array([span for _, span in members], np.int64).reshape(-1, 2),
             suffixes=np.array([codes[suffix] for suffix, _ in members], np.int32),
             names=names,
@@ -170,17 +236,21 @@ class _Table:
         )
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Key and suffix of a member's name, as webdataset divides it.
+def split_name(name: str, key_pattern: str = FIRST_DOT) -> tuple[str, str]:
+    """Key and suffix of a member's name; the suffix is empty where the name has no key.
+
+    Args:
+        key_pattern: a regular expression for the part of the file's name, folders left out, that
+            is the key. A dot must follow it, and behind the dot stands the suffix.
 
     >>> split_name("a.b/7.seg.PNG")
     ('a.b/7', 'seg.png')
     """
-    path = PurePosixPath(name)
-    stem, _, suffix = path.name.partition(".")
-    if not stem:
+    file_name = PurePosixPath(name).name
+    found = re.match(rf"({key_pattern})\.(.+)", file_name, re.DOTALL)
+    if found is None:
         return name, ""
-    return name[: len(name) - len(path.name)] + stem, suffix.lower()
+    return name[: len(name) - len(file_name)] + found[1], found[found.re.groups].lower()
 
 
 class _Headers:
@@ -195,7 +265,7 @@ class _Headers:
         self.path, self.size, self.cut, self.partial = path, size, "", ""
 
     def __iter__(self) -> Iterator[tarfile.TarInfo]:
-        with open(self.path, "rb") as file:
+        with store.open_binary(self.path, store.AHEAD) as file:
             self._check_plain(file.read(8))
             file.seek(0)
             # "r:" never unpacks, and the file object keeps faults of the disk what they are.

@@ -10,6 +10,7 @@ from mmcore.interfaces import EngineSpec, FilledSpec, SourceSpec
 from mmcore.recipe.check import Facts, Remark, problems
 from mmcore.recipe.gpus import BF16, visible_gpus
 from mmcore.recipe.lock import HUB, Lock, LockedRepository
+from mmcore.recipe.tree import KeyPath
 
 
 def check_machine(facts: Facts, lock: Lock) -> Iterator[Remark]:
@@ -53,9 +54,29 @@ def _data(facts: Facts) -> Iterator[Remark]:
     for path, source in facts.below():
         if not isinstance(source, SourceSpec) or source.synthetic is not None:
             continue
-        if not source.has_files():
+        local = source.path.removeprefix("file://")
+        if "://" in local:
+            yield from _store((*path, "path"), local)
+        elif not source.has_files():
             hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
             yield Remark((*path, "path"), f"no file matches {source.path!r}", hint)
+
+
+def _store(path: KeyPath, url: str) -> Iterator[Remark]:
+    """Whether files at this URL could be read here. They are not looked for: a store that does not
+    answer would hold up the check, and the run says what it does not find."""
+    from fsspec.registry import known_implementations, registry
+
+    kind = url.partition("://")[0]
+    if kind not in known_implementations:
+        if kind not in registry:
+            yield Remark(path, f"is {url!r}, and fsspec knows no {kind}://")
+        return
+    driver = known_implementations[kind]["class"].partition(".")[0]
+    if importlib.util.find_spec(driver) is None:
+        package = f"'mmcore[{kind}]'" if kind == "s3" else driver
+        message = f"is {url!r}, and {driver}, which reads {kind}://, is not installed"
+        yield Remark(path, message, f"pip install {package}")
 
 
 def _locked_files(facts: Facts, lock: Lock) -> Iterator[Remark]:

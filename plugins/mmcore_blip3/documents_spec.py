@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from mmcore_blip3.interleaved import Layout
 
 ge = attrs.validators.ge
+
+
+def _is_pattern(_spec: object, field: attrs.Attribute[str], value: str) -> None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(
+            f"{field.name} is {value!r}, wanted a regular expression: {error}"
+        ) from error
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +143,7 @@ class Mint1tArxivSpec(DocumentsSpec):
 
     How the pictures' members are called was not found. Assumed is that the JSON has `images`
     beside `texts`, slot by slot, and that a slot names a member `<key>.<slot>`, such as
-    `<key>.0.png`; and that keys hold no dot, for there they end.
+    `<key>.0.png`. A key is the paper's number, with its dot, or else ends at the first dot.
     """
 
     name: ClassVar[str] = "mint1t-arxiv"
@@ -153,6 +163,14 @@ class Mint1tArxivSpec(DocumentsSpec):
             "slot says, {n} its number in the paper, from 0"
         ),
     )
+    key_pattern: str = attrs.field(
+        default=r"\d{4}\.\d{4,5}(v\d+)?|[^.]+",
+        validator=_is_pattern,
+        metadata=doc(
+            "regular expression for the part of a member's name that is the paper's key; a dot "
+            "and the member's suffix follow it"
+        ),
+    )
 
     def open(self) -> Source:
         from mmcore_blip3.mint1t_arxiv import Mint1tArxivSource
@@ -163,6 +181,7 @@ class Mint1tArxivSpec(DocumentsSpec):
             texts_key=self.texts_key,
             images_key=self.images_key,
             image_member=self.image_member,
+            key_pattern=self.key_pattern,
         )
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
@@ -175,3 +194,8 @@ class Mint1tArxivSpec(DocumentsSpec):
             images_key=self.images_key,
             image_member=self.image_member,
         )
+
+    def relocated(self, folder: Path) -> Self:
+        # Made-up papers are called by their numbers, whatever the recipe's own are called.
+        pattern = attrs.fields(type(self)).key_pattern.default
+        return attrs.evolve(super().relocated(folder), key_pattern=pattern)

@@ -145,7 +145,15 @@ def make_up_arxiv(
         return held
 
     keys = {"texts_key": texts_key, "images_key": images_key, "image_member": image_member}
-    _write_tars("mint1t-arxiv", folder, content, keys, members)
+    # Papers are called by their numbers, which have a dot.
+    _write_tars(
+        "mint1t-arxiv",
+        folder,
+        content,
+        keys,
+        members,
+        name=lambda row: f"{2001 + row // 100_000}.{row % 100_000:05}",
+    )
 
 
 def draw_document(content: SyntheticContent, rng: random.Random) -> list[Slot]:
@@ -192,11 +200,12 @@ def _write_tars(
     content: SyntheticContent,
     keys: Mapping[str, object],
     members: Callable[[str, Sequence[Slot], random.Random], dict[str, bytes]],
+    name: Callable[[int], str] | None = None,
 ) -> None:
     def row(number: int) -> tuple[str, dict[str, bytes]]:
         rng = row_generator(source, content, number)
-        name = _digest(f"{source}/{number}")
-        return name, members(name, draw_document(content, rng), rng)
+        called = _digest(f"{source}/{number}") if name is None else name(number)
+        return called, members(called, draw_document(content, rng), rng)
 
     def write(scratch: Path) -> None:
         for shard, rows in enumerate(shard_ranges(content.rows)):

@@ -19,15 +19,24 @@ class Mint1tArxivSource(TarDocuments):
         texts_key, images_key: the JSON's keys for the paragraphs and the pictures' slots.
         image_member: suffix of a picture's member after the paper's key; ``{image}`` stands for
             what the slot says, ``{n}`` for the picture's number in the paper, from 0.
+        key_pattern: a regular expression for the part of a member's name that is the paper's key.
     """
 
     def __init__(
-        self, *, path: str, layout: Layout, texts_key: str, images_key: str, image_member: str
+        self,
+        *,
+        path: str,
+        layout: Layout,
+        texts_key: str,
+        images_key: str,
+        image_member: str,
+        key_pattern: str,
     ) -> None:
         super().__init__(path=path, layout=layout)
         self.texts_key = texts_key
         self.images_key = images_key
         self.image_member = image_member
+        self.key_pattern = key_pattern
 
     def finder(self, document: Mapping[str, object], row: Row) -> FindPicture:
         paper = row[KEY]

@@ -9,7 +9,7 @@ from typing import Final
 
 from mmcore.interfaces import ImageRef, Rejection, Row, Sample, SampleKey, Shard
 from mmcore.kit.files import find_shards
-from mmcore.kit.tar_rows import check_whole, count_rows, read_rows
+from mmcore.kit.tar_rows import FIRST_DOT, check_whole, count_rows, read_rows
 from mmcore_blip3.interleaved import Layout, read_slots
 
 DOCUMENT: Final = "json"
@@ -29,6 +29,7 @@ class TarDocuments(ABC):
 
     texts_key = "texts"
     images_key = "images"
+    key_pattern = FIRST_DOT
 
     def __init__(self, *, path: str, layout: Layout) -> None:
         self.path = path
@@ -46,10 +47,10 @@ class TarDocuments(ABC):
         return find_shards(self.path)
 
     def length(self, shard: Shard) -> int:
-        return count_rows(shard.path)
+        return count_rows(shard.path, self.key_pattern)
 
     def rows(self, shard: Shard, start: int, stop: int) -> Iterator[Row]:
-        yield from read_rows(shard.path, start, stop)
+        yield from read_rows(shard.path, start, stop, self.key_pattern)
 
     def parse(self, row: Row, key: SampleKey) -> Sample:
         check_whole(row)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from typing import Final
 
 from mmcore.interfaces import (
     ImagePart,
@@ -18,12 +16,19 @@ from mmcore.interfaces import (
     Shard,
     TextPart,
 )
+from mmcore.kit import store
 from mmcore.kit.files import find_shards, pictures_root
 from mmcore.kit.json_rows import count_rows, read_rows
+from mmcore.kit.kept import Kept
 from mmcore.kit.row_values import check_text
 from mmcore_blip3.box_tags import tagged
 
 JSON, ROOT, PICTURE, SIZE = "json", "root", "picture", "size"
+
+BYTES_A_SIZE: Final = 250
+"""What a picture's number and size take in memory, about."""
+
+_SIZES: Final = Kept(128 * 1024 * 1024)
 
 SIDES = ("x", "y", "width", "height")
 
@@ -67,7 +72,7 @@ class VisualGenomeSource:
 
     def rows(self, shard: Shard, start: int, stop: int) -> Iterator[Row]:
         root = pictures_root(self.images, shard)
-        sizes = read_sizes(str(Path(shard.path).parent / self.sizes)) if self.boxes else {}
+        sizes = read_sizes(store.join(pictures_root("", shard), self.sizes)) if self.boxes else {}
         for encoded in read_rows(shard.path, start, stop):
             row: dict[str, object] = {JSON: encoded, ROOT: root}
             try:
@@ -93,7 +98,7 @@ class VisualGenomeSource:
 
     def _find(self, root: str, number: int) -> str | None:
         names = (f"{folder}/{number}.jpg" for folder in self.folders)
-        return next((name for name in names if os.path.isfile(os.path.join(root, name))), None)
+        return next((name for name in names if store.is_file(store.join(root, name))), None)
 
     def _phrases(self, entry: Mapping[str, object], size: object) -> list[str]:
         """What is said of the regions, in the file's order; regions without words are left out."""
@@ -123,14 +128,14 @@ def read_sizes(path: str) -> Mapping[int, tuple[int, int]]:
     Raises:
         ValueError: the file is no list of objects with ``image_id``, ``width`` and ``height``.
     """
-    status = os.stat(path)
-    return _read_sizes_version(path, status.st_mtime_ns, status.st_size)
+    key = path, store.version(path)
+    return _SIZES.get(key, lambda: _read_sizes(path), lambda sizes: BYTES_A_SIZE * len(sizes))
 
 
-@functools.lru_cache(maxsize=4)
-def _read_sizes_version(path: str, mtime_ns: int, size: int) -> Mapping[int, tuple[int, int]]:
+def _read_sizes(path: str) -> Mapping[int, tuple[int, int]]:
+    encoded = store.read_bytes(path)
     try:
-        entries = json.loads(Path(path).read_bytes())
+        entries = json.loads(encoded)
         return {one["image_id"]: (int(one["width"]), int(one["height"])) for one in entries}
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         wanted = "wanted a list of objects with image_id, width and height"

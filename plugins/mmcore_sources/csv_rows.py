@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import BinaryIO
 
-import fsspec
 import numpy as np
+
+from mmcore.kit import store
 
 
 class CsvTable:
@@ -25,7 +26,7 @@ class CsvTable:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        with fsspec.open(path, "rb") as file:
+        with store.open_binary(path, store.AHEAD) as file:
             spans = list(_spans(path, file))
             if not spans:
                 raise ValueError(f"{path} is empty, wanted a first row with the columns' names")
@@ -55,14 +56,14 @@ class CsvTable:
         is not UTF-8 becomes lone surrogates, which no text may hold."""
         if start >= stop:
             return
-        with fsspec.open(self.path, "rb") as file:
+        with store.open_binary(self.path) as file:
             for begin, end in self._spans[start:stop].tolist():
                 file.seek(begin)
                 (values,) = csv.reader(_lines(file.read(end - begin)))
                 yield dict(zip(self.columns, values, strict=False))
 
 
-def _spans(path: str, file: IO[bytes]) -> Iterator[tuple[int, int]]:
+def _spans(path: str, file: BinaryIO) -> Iterator[tuple[int, int]]:
     """First byte, and the byte after the last, of every row that is not blank."""
     position = 0
 

@@ -9,11 +9,10 @@ from pathlib import PurePosixPath
 from typing import Final
 
 import attrs
-import fsspec
 
 from mmcore.interfaces import Rejection, Row, Sample, SampleKey, Shard
-from mmcore.kit import json_rows
-from mmcore.kit.files import find_shards
+from mmcore.kit import json_rows, store
+from mmcore.kit.files import find_shards, pictures_root
 from mmcore_sources.csv_rows import CsvTable
 from mmcore_sources.samples import PICTURES, ROOT, TEXT, sample_of
 
@@ -65,7 +64,7 @@ class CaptionedFolderSource:
         if chunk is not None:
             yield from self._of_files(chunk, start, stop)
             return
-        root = shard.path.rpartition("/")[0]
+        root = pictures_root("", shard)
         if shard.path.endswith(".csv"):
             for values in self._table(shard).rows(start, stop):
                 yield _metadata_row(values, self.text_column, root)
@@ -82,8 +81,7 @@ class CaptionedFolderSource:
         for picture, caption in chunk.pictures[start:stop]:
             text = None
             if caption is not None:
-                with fsspec.open(f"{self.path}/{caption}", "rb") as file:
-                    text = file.read()
+                text = store.read_bytes(store.join(self.path, caption))
             yield {PICTURES: [picture], ROOT: self.path, TEXT: text}
 
     def _table(self, shard: Shard) -> CsvTable:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,19 +94,15 @@ def test_frame_of_an_animation() -> None:
 
 
 @pytest.mark.parametrize("read", [image_size, decode])
-def test_frame_that_is_not_there_is_rejected(read: Callable[[bytes, int], object]) -> None:
+def test_frame_that_is_not_there_is_rejected(
+    read: Callable[[bytes, int], object], tmp_path: Path
+) -> None:
     with pytest.raises(Rejection, match="frame 3: the file ends before it") as caught:
         of_picture(ImageRef(data=pages(), frame=3), read)
     assert caught.value.reason == "frame-missing"
+    (tmp_path / "a.png").write_bytes(encode(Image.new("L", (3, 3)), "PNG"))
     with pytest.raises(Rejection, match=r"frame-missing: 'a\.png' frame 1: the"):
-        of_picture(_Held(path="a.png", frame=1), read)
-
-
-class _Held(ImageRef):
-    """A file without a disk."""
-
-    def read(self) -> bytes:
-        return encode(Image.new("L", (3, 3)), "PNG")
+        of_picture(ImageRef(path="a.png", root=str(tmp_path), frame=1), read)
 
 
 def test_the_header_of_a_frame_gives_its_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from mmcore.interfaces import ImagePart, ImageRef, Rejection, TextPart
 from mmcore.kit.conversation import lay_out, read_turns
+from mmcore.kit.picture_bytes import picture_bytes
 from mmcore_blip3.llava_json import LlavaJsonSource
 
 SOURCE = LlavaJsonSource(path="unused.json")
@@ -225,11 +226,11 @@ def test_picture_outside_its_root_is_rejected_when_read(name, key, turns, tmp_pa
     encoded = json.dumps({"image": name, "conversations": turns("Hi?", "Hello.")}).encode()
     sample = SOURCE.parse({"json": encoded, "images": str(tmp_path / "data")}, key)
     with pytest.raises(Rejection, match="image-outside-root"):
-        sample.parts[0].ref.read()
+        picture_bytes(sample.parts[0].ref)
 
 
 def test_missing_picture_is_rejected_when_read(key, turns, tmp_path):
     encoded = json.dumps({"image": "no.png", "conversations": turns("Hi?", "Hello.")}).encode()
     sample = SOURCE.parse({"json": encoded, "images": str(tmp_path)}, key)
     with pytest.raises(Rejection, match=r"image-missing.*no\.png"):
-        sample.parts[0].ref.read()
+        picture_bytes(sample.parts[0].ref)

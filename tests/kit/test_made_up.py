@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmcore.interfaces import ImagePart, SampleKey, SyntheticContent, TextPart
 from mmcore.kit.made_up import MARKER, write_whole
+from mmcore.kit.picture_bytes import picture_bytes
 from mmcore_blip3.annotations_spec import Blip3OcrSpec
 from mmcore_blip3.spec import LlavaJsonSpec
 
@@ -53,7 +54,7 @@ def test_reads_what_it_wrote(spec, tmp_path):
         pictures = [part for part in sample.parts if isinstance(part, ImagePart)]
         assert len(pictures) == getattr(spec, "pictures", 1)
         for picture in pictures:
-            assert Image.open(io.BytesIO(picture.ref.read())).mode == "RGB"
+            assert Image.open(io.BytesIO(picture_bytes(picture.ref))).mode == "RGB"
         assert any(part.loss for part in sample.parts if isinstance(part, TextPart))
 
 

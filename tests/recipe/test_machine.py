@@ -81,3 +81,34 @@ def test_advice_comes_only_where_nothing_but_the_machine_is_at_fault(driver, wri
     with pytest.raises(RecipeError) as error:
         load_recipe(path, changes, registry=registry, machine=True)
     assert error.value.advice == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("memory://x/*.json", ""),
+        ("s3://bucket/*.json", "is 's3://bucket/*.json', and s3fs, which reads s3://, is not"),
+        ("gs://bucket/*.json", "is 'gs://bucket/*.json', and gcsfs, which reads gs://, is not"),
+        ("ess3://bucket/x", "is 'ess3://bucket/x', and fsspec knows no ess3://"),
+    ],
+)
+def test_stores_are_not_asked_but_their_drivers_are_looked_for(
+    path, said, write, registry, monkeypatch
+):
+    from mmcore.recipe import machine
+
+    looked = machine.importlib.util.find_spec
+    absent = {"s3fs", "gcsfs"}
+    monkeypatch.setattr(
+        machine.importlib.util, "find_spec", lambda name: None if name in absent else looked(name)
+    )
+    recipe = write(write().read_text(), ("synthetic = { rows = 10 }", ""))
+    override = f"stages.base.data.0.path={path}"
+    if not said:
+        load_recipe(recipe, [override], registry=registry, machine=True)
+        return
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe, [override], registry=registry, machine=True)
+    (fault,) = caught.value.faults
+    assert fault.message.startswith(said)
+    assert ("pip install 'mmcore[s3]'" in fault.hint) == path.startswith("s3://")

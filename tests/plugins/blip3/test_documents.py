@@ -250,6 +250,31 @@ def test_mint1t_arxiv_takes_names_whole_or_after_the_key(tar):
     )
 
 
+@pytest.mark.parametrize("paper", ["2301.12345", "1234.5678v2", "hep-th9901001", "math.GT"])
+def test_papers_are_called_by_numbers_with_a_dot(paper, tar):
+    document = {"texts": [None, "x"], "images": ["0.png", None]}
+    path = tar({f"{paper}.json": document, f"{paper}.0.png": b"a", "2301.99999.json": document})
+    key = "math" if paper == "math.GT" else paper
+    spec = Mint1tArxivSpec(path=path, min_images=0)
+    source = spec.open()
+    (shard,) = source.shards()
+    first, second = source.rows(shard, 0, source.length(shard))
+    assert (first["__key__"], second["__key__"]) == (key.encode(), b"2301.99999")
+    if key == paper:
+        assert source.parse(first, SampleKey("s", "t", 0)).parts[0] == ImagePart(
+            ImageRef(data=b"a")
+        )
+
+
+def test_a_key_pattern_says_otherwise(tar):
+    document = {"texts": [None, "x"], "images": ["f.png", None]}
+    path = tar({"a.b.c.json": document, "a.b.c.f.png": b"a"})
+    (sample,) = samples(Mint1tArxivSpec(path=path, key_pattern=r".+\.c"))
+    assert sample.parts[0] == ImagePart(ImageRef(data=b"a"))
+    with pytest.raises(ValueError, match=r"key_pattern is '\(', wanted a regular expression: miss"):
+        Mint1tArxivSpec(path=path, key_pattern="(")
+
+
 def test_mint1t_arxiv_names_are_recipe_keys(tar):
     path = tar({"a.json": {"t": [None, "x", None], "i": ["f", None, "g"]}, "a.2_1.jpg": b"g"})
     keys = {"texts_key": "t", "images_key": "i", "image_member": "2_{n}.jpg"}

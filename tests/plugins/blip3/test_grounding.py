@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mmcore.interfaces import ImagePart, ImageRef, Rejection, SyntheticContent, TextPart
+from mmcore.kit.picture_bytes import picture_bytes
 from mmcore.testing.source import check_source
 from mmcore_blip3.annotations_spec import Blip3GroundingSpec, Blip3OcrHdSpec
 from mmcore_blip3.blip3_grounding import MAX_LITERAL, choose_form
@@ -92,5 +93,5 @@ def test_pictures_of_ocr_hd_are_large(tmp_path, key):
     source = spec.relocated(tmp_path / "x").open()
     for shard in source.shards():
         for row in source.rows(shard, 0, source.length(shard)):
-            picture = source.parse(row, key).parts[0].ref.read()
+            picture = picture_bytes(source.parse(row, key).parts[0].ref)
             assert min(Image.open(io.BytesIO(picture)).size) > 512

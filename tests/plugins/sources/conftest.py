@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mmcore.interfaces import ImagePart, Rejection, SampleKey, TextPart
+from mmcore.kit.picture_bytes import picture_bytes
 
 
 def png(colour):
@@ -44,7 +45,7 @@ def told(sample):
     parts = []
     for part in sample.parts:
         if isinstance(part, ImagePart):
-            parts.append(part.ref.read())
+            parts.append(picture_bytes(part.ref))
         else:
             assert isinstance(part, TextPart)
             parts.append(f"{part.role}{'+' if part.loss else ''}: {part.text}")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmcore.kit.picture_bytes import picture_bytes
 from mmcore.testing.source import check_source
 from mmcore_sources import folder_source
 from mmcore_sources.folder_spec import CaptionedFolderSpec
@@ -129,7 +130,7 @@ def test_name_that_leaves_the_folder_is_rejected(fill, pictures):
     source = CaptionedFolderSpec(path=path).open()
     (row,) = source.rows(source.shards()[0], 0, 1)
     with pytest.raises(Exception, match="image-outside-root"):
-        source.parse(row, None).parts[0].ref.read()
+        picture_bytes(source.parse(row, None).parts[0].ref)
 
 
 @pytest.mark.parametrize(
