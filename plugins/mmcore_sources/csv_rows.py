@@ -12,6 +12,17 @@ from typing import BinaryIO
 import numpy as np
 
 from mmcore.kit import store
+from mmcore.kit.kept import INDEXES
+
+
+def csv_table(path: str) -> CsvTable:
+    """The table of this version of the file; kept for later.
+
+    Raises:
+        ValueError: the file is malformed or empty; names it and the line.
+    """
+    key = ("csv", path, store.version(path))
+    return INDEXES.get(key, lambda: CsvTable(path), lambda table: table.spans.nbytes)
 
 
 class CsvTable:
@@ -34,10 +45,10 @@ class CsvTable:
             head = file.read(spans[0][1])
         (names,) = csv.reader(_lines(head))
         self.columns = [names[0].removeprefix("\ufeff"), *names[1:]]
-        self._spans = np.array(spans[1:], np.int64).reshape(-1, 2)
+        self.spans = np.array(spans[1:], np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self.spans)
 
     def check(self, wanted: Sequence[str]) -> None:
         """Whether these columns are there.
@@ -54,13 +65,16 @@ class CsvTable:
     def rows(self, start: int, stop: int) -> Iterator[dict[str, str]]:
         """Rows ``start`` to ``stop`` (excluded), by column; a short row lacks its last ones. What
         is not UTF-8 becomes lone surrogates, which no text may hold."""
-        if start >= stop:
+        spans = self.spans[start:stop]
+        if not len(spans):
             return
+        first = int(spans[0, 0])
         with store.open_binary(self.path) as file:
-            for begin, end in self._spans[start:stop].tolist():
-                file.seek(begin)
-                (values,) = csv.reader(_lines(file.read(end - begin)))
-                yield dict(zip(self.columns, values, strict=False))
+            file.seek(first)
+            encoded = file.read(int(spans[-1, 1]) - first)
+        for begin, end in (spans - first).tolist():
+            (values,) = csv.reader(_lines(encoded[begin:end]))
+            yield dict(zip(self.columns, values, strict=False))
 
 
 def _spans(path: str, file: BinaryIO) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ import attrs
 from mmcore.interfaces import Rejection, Row, Sample, SampleKey, Shard
 from mmcore.kit import json_rows, store
 from mmcore.kit.files import find_shards, pictures_root
-from mmcore_sources.csv_rows import CsvTable
+from mmcore_sources.csv_rows import CsvTable, csv_table
 from mmcore_sources.samples import PICTURES, ROOT, TEXT, sample_of
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -46,7 +46,6 @@ class CaptionedFolderSource:
         self.path, self.captions = path.rstrip("/"), captions
         self.caption_suffix = f".{caption_suffix.lstrip('.')}"
         self.text_column = text_column
-        self._csv_tables: dict[str, CsvTable] = {}
 
     def shards(self) -> Sequence[Shard]:
         return tuple(self._listing)
@@ -85,11 +84,9 @@ class CaptionedFolderSource:
             yield {PICTURES: [picture], ROOT: self.path, TEXT: text}
 
     def _table(self, shard: Shard) -> CsvTable:
-        if shard.path not in self._csv_tables:
-            table = CsvTable(shard.path)
-            table.check((FILE_NAME, self.text_column))
-            self._csv_tables[shard.path] = table
-        return self._csv_tables[shard.path]
+        table = csv_table(shard.path)
+        table.check((FILE_NAME, self.text_column))
+        return table
 
     @functools.cached_property
     def _listing(self) -> Mapping[Shard, _Chunk | None]:

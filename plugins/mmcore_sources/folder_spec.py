@@ -7,14 +7,15 @@ from typing import ClassVar, Literal, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SourceSpec, SyntheticContent
+from mmcore.interfaces import Source, SyntheticContent
+from mmcore.kit.files_spec import FolderSpec
 from mmcore_registry import doc, one_of
 
 Captions = Literal["auto", "files", "metadata"]
 
 
 @attrs.frozen(kw_only=True)
-class CaptionedFolderSpec(SourceSpec):
+class CaptionedFolderSpec(FolderSpec):
     """Pictures with captions in a folder of your own: text files beside them, or a metadata file.
 
     `a.txt` is the caption of `a.jpg`; or the folder has a metadata.jsonl or metadata.csv with
@@ -39,10 +40,6 @@ class CaptionedFolderSpec(SourceSpec):
     text_column: str = attrs.field(
         default="text", metadata=doc("column, or JSON key, of the caption in metadata files")
     )
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.path)
 
     def open(self) -> Source:
         from mmcore_sources.folder_source import CaptionedFolderSource

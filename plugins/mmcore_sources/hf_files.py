@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from mmcore.kit import store
+
 SAVED, SAVED_SPLITS = "state.json", "dataset_dict.json"
 """By these files one knows what ``save_to_disk`` wrote: one split, or a folder for each."""
 
@@ -31,8 +33,11 @@ def files_of(path: str, config: str, split: str, *, streaming: bool) -> list[str
         FileNotFoundError: there are none; says what would make some.
         ValueError: they are of a kind whose rows cannot be found.
     """
+    path = store.local(path)
     if is_saved(path):
         return saved_files(path, split)
+    if store.is_url(path) and not streaming:
+        raise ValueError(f"path is {path!r}; a URL is read with streaming = true")
     return (streamed_files if streaming else prepared_files)(path, config, split)
 
 
@@ -93,7 +98,7 @@ def streamed_files(path: str, config: str, split: str) -> list[str]:
         ValueError: the files are of a kind whose rows cannot be counted without reading them
             all; says which source reads them.
     """
-    if path.startswith("hf://") or not ("://" in path or Path(path).is_dir()):
+    if path.startswith("hf://") or not (store.is_url(path) or Path(path).is_dir()):
         name = path.removeprefix("hf://datasets/").removeprefix("hf://")
         raise FileNotFoundError(
             f"{path!r} is no folder, and nothing is fetched from the Hub while training runs; "
@@ -114,7 +119,7 @@ def streamed_files(path: str, config: str, split: str) -> list[str]:
                 f"{file} cannot be streamed, for where its rows begin is only known once it was "
                 f"read; wanted {' or '.join(STREAMED)} files; {other}"
             )
-        if file.endswith(".arrow") and "://" in file:
+        if file.endswith(".arrow") and store.is_url(file):
             raise ValueError(f"{file} cannot be read from a URL; wanted it here, or as parquet")
     return files
 
@@ -124,7 +129,7 @@ def _data_files(path: str, config: str) -> dict[str, list[str]]:
     import datasets
     from datasets.data_files import DataFilesDict, get_data_patterns
 
-    if "://" in path:
+    if store.is_url(path):
         if config:
             raise ValueError(f"config is {config!r}, which cannot be looked up at a URL ({path})")
         found = DataFilesDict.from_patterns(get_data_patterns(path), base_path=path)

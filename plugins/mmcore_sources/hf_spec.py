@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import attrs
 
 from mmcore.interfaces import Source, SyntheticContent
+from mmcore.kit.files_spec import FolderSpec
 from mmcore_registry import Problem, doc
 from mmcore_sources.columns_spec import ColumnsSpec
 
@@ -17,7 +18,7 @@ INSTALL = "pip install 'mmcore[hf]'"
 
 
 @attrs.frozen(kw_only=True)
-class HfSpec(ColumnsSpec):
+class HfSpec(FolderSpec, ColumnsSpec):
     """Captions, conversations or questions about pictures, in any Hugging Face dataset.
 
     `path` is a folder that `save_to_disk` wrote; or, where `load_dataset` has prepared it on this
@@ -45,10 +46,6 @@ class HfSpec(ColumnsSpec):
         default=False,
         metadata=doc("read a folder's own files, without the copy that `load_dataset` makes"),
     )
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.path)
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
