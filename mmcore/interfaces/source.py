@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,6 +103,11 @@ class SourceSpec(Spec):
     def gives_pairs(self) -> bool:
         """Whether its samples are preference pairs."""
         return False
+
+    def has_files(self) -> bool:
+        """Whether anything is there at ``path``, which is no URL; asked before a run."""
+        local = self.path.removeprefix("file://")
+        return Path(local).exists() or next(glob.iglob(local, recursive=True), None) is not None
 
     @abstractmethod
     def open(self) -> Source:

@@ -168,6 +168,15 @@ def draw_picture(topic: str, rng: random.Random, *, held_out: bool) -> Picture:
     return Picture(image, tuple(written), background)
 
 
+def describe(picture: Picture) -> str:
+    """All that is to be seen, in one sentence."""
+    texts = [
+        f"{one.text} in {one.colour}{f' at the {one.place}' if one.place else ''}"
+        for one in picture.written
+    ]
+    return f"{' and '.join(texts)}, on a {picture.background} background."
+
+
 def inks_for(text: str, *, held_out: bool) -> list[str]:
     """Colours in which a text may be written: all of them, but for single digits."""
     if text in HELD_OUT["digit"]:

@@ -8,7 +8,7 @@ import attrs
 
 from mmcore.interfaces import SourceSpec
 from mmcore.kit.files import folder_of
-from mmcore.kit.store import is_url
+from mmcore.kit.store import is_url, local
 
 
 @attrs.frozen(kw_only=True)
@@ -31,3 +31,13 @@ class FilesSpec(SourceSpec):
         if is_url(self.path):
             raise ValueError(f"{self.path!r} is no local path, its files have no local folder")
         return Path(folder_of(self.path))
+
+
+@attrs.frozen(kw_only=True)
+class FolderSpec(FilesSpec):
+    """A folder that `path` names, on a disk or as a URL, and all that lies in it."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder itself; raises as that of files."""
+        return super().folder if is_url(self.path) else Path(local(self.path))

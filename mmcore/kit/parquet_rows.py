@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmcore.kit.arrow_values import plain_values
 from mmcore.kit.parquet_files import opened
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ def column_names(path: str) -> list[str]:
     """
     with opened(path) as file:
         return list(file.schema_arrow.names)
+
+
+def column_types(path: str) -> dict[str, pa.DataType]:
+    """Names and types of the columns, from the footer.
+
+    Raises:
+        ValueError: the file is no parquet file, or was cut short.
+    """
+    with opened(path) as file:
+        return {field.name: field.type for field in file.schema_arrow}
 
 
 def read_rows(path: str, columns: Sequence[str], start: int, stop: int) -> Iterator[Row]:
@@ -82,7 +93,7 @@ def _read_group(
         begin, end = max(start, first), min(stop, last)
         if begin < end:
             part = batch.slice(begin - first, end - begin)
-            arrays = {name: _values(part, name) for name in columns}
+            arrays = {name: plain_values(part.column(name)) for name in columns}
             for number in range(end - begin):
                 yield {name: values[number] for name, values in arrays.items()}
         if last >= stop:
@@ -94,23 +105,3 @@ def _rows_at_once(file: pq.ParquetFile, group: int) -> int:
     about = file.metadata.row_group(group)
     average = about.total_byte_size / max(about.num_rows, 1)
     return max(1, min(ROWS_AT_ONCE, int(BYTES_AT_ONCE / max(average, 1))))
-
-
-def _values(batch: pa.RecordBatch, name: str) -> list[object]:
-    """A column's values; strings as bytes, so that one malformed string spoils one row only."""
-    column = batch.column(name)
-    plain = _without_strings(column.type)
-    return list((column if plain == column.type else column.cast(plain)).to_pylist())
-
-
-def _without_strings(kind: pa.DataType) -> pa.DataType:
-    """The same type with binary for strings, also in lists and records."""
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return pa.large_binary()
-    if pa.types.is_list(kind):
-        return pa.list_(_without_strings(kind.value_type))
-    if pa.types.is_large_list(kind):
-        return pa.large_list(_without_strings(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_without_strings(field.type)) for field in kind])
-    return kind

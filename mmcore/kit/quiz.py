@@ -1,4 +1,4 @@
-"""Questions about drawn pictures whose answers are known."""
+"""Questions whose answers are known: about drawn pictures, or about nothing but words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from mmcore.kit.drawing import Picture, Written
+from mmcore.kit.writing import HELD_OUT, TRAINING
 
 ORDINALS: Final = ("first", "second", "third", "fourth")
 """How pictures are named when several are shown."""
@@ -20,7 +21,8 @@ class Asked:
 
     Attributes:
         kind: "number" and "reading" (a number or a word is read), "colour", "background",
-            "place" and "which picture" (a text is searched for).
+            "place" and "which picture" (a text is searched for); without pictures "larger",
+            "smaller", "first letter" and "last letter".
         question: in plain words.
         answer: the right answer, without a period.
     """
@@ -41,6 +43,26 @@ def questions(pictures: Sequence[Picture], rng: random.Random) -> list[Asked]:
     if not 1 <= len(pictures) <= len(ORDINALS):
         raise ValueError(f"got {len(pictures)} pictures, wanted 1 to {len(ORDINALS)}")
     asked = _about_one(pictures[0]) if len(pictures) == 1 else _about_several(pictures)
+    rng.shuffle(asked)
+    return asked
+
+
+def text_questions(rng: random.Random, *, held_out: bool) -> list[Asked]:
+    """Questions that need no picture, in random order.
+
+    Args:
+        rng: makes all choices.
+        held_out: ask about the numbers and words that are kept for evaluation.
+    """
+    pool = HELD_OUT if held_out else TRAINING
+    one, other = rng.sample(pool["number"], 2)
+    word = rng.choice(pool["word"])
+    asked = [
+        Asked("larger", f"Which is larger, {one} or {other}?", max(one, other, key=int)),
+        Asked("smaller", f"Which is smaller, {one} or {other}?", min(one, other, key=int)),
+        Asked("first letter", f"What is the first letter of {word}?", word[0]),
+        Asked("last letter", f"What is the last letter of {word}?", word[-1]),
+    ]
     rng.shuffle(asked)
     return asked
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +57,7 @@ def _data(facts: Facts) -> Iterator[Remark]:
         local = source.path.removeprefix("file://")
         if "://" in local:
             yield from _store((*path, "path"), local)
-        elif not Path(local).exists() and next(glob.iglob(local, recursive=True), None) is None:
+        elif not source.has_files():
             hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
             yield Remark((*path, "path"), f"no file matches {source.path!r}", hint)
 

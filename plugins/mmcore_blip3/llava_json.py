@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from mmcore.interfaces import Rejection, Row, Sample, SampleKey, Shard
-from mmcore.kit.conversation import check_text, lay_out, read_pictures, read_turns
+from mmcore.kit.conversation import lay_out, read_pictures, read_turns
 from mmcore.kit.files import find_shards, pictures_root
 from mmcore.kit.json_rows import SUFFIXES, count_rows, read_rows
+from mmcore.kit.row_values import check_text
 
 JSON: Final = "json"
 IMAGES: Final = "images"
@@ -54,5 +55,5 @@ class LlavaJsonSource:
             raise Rejection("malformed-json", f"{error}") from error
         if not isinstance(entry, dict):
             raise Rejection("malformed-row", f"the entry is {entry!r}, wanted an object")
-        parts = lay_out(read_turns(entry), read_pictures(entry, root))
+        parts = lay_out(read_turns(entry, root), read_pictures(entry, root))
         return Sample(key=key, parts=parts, group=check_text("kind", entry.get("kind", "")))

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from mmcore.interfaces import SyntheticContent
-from mmcore.kit.drawing import Picture
+from mmcore.kit.drawing import Picture, describe
 from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
-
-_FORMATS: Final[Mapping[str, str]] = {"jpg": "jpeg", "tif": "tiff"}
-"""Pillow's names of formats, where they differ from the suffix."""
+from mmcore.kit.made_up_files import encoded, write_tar
 
 
 def make_up_tars(
@@ -77,40 +70,6 @@ def make_up_parquet(
 
     keys = {"caption_column": caption_column, "bytes_column": bytes_column}
     write_whole(folder, source, content, keys, write)
-
-
-def describe(picture: Picture) -> str:
-    """All that is to be seen, in one sentence."""
-    texts = [
-        f"{one.text} in {one.colour}{f' at the {one.place}' if one.place else ''}"
-        for one in picture.written
-    ]
-    return f"{' and '.join(texts)}, on a {picture.background} background."
-
-
-def encoded(image: Image.Image, suffix: str) -> bytes:
-    """The picture as a file with this suffix."""
-    out = io.BytesIO()
-    image.save(out, _FORMATS.get(suffix, suffix))
-    return out.getvalue()
-
-
-def frames(images: Sequence[Image.Image]) -> bytes:
-    """Several pictures in one TIFF."""
-    first, *others = images
-    out = io.BytesIO()
-    first.save(out, "tiff", save_all=True, append_images=others)
-    return out.getvalue()
-
-
-def write_tar(path: Path, rows: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
-    """Write members ``<key>.<suffix>``; the same rows always give the same bytes."""
-    with tarfile.open(path, "w") as tar:
-        for key, members in rows:
-            for suffix, data in members.items():
-                member = tarfile.TarInfo(f"{key}.{suffix}")
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
 
 
 def _pair(row: int, content: SyntheticContent, source: str) -> tuple[Picture, str]:

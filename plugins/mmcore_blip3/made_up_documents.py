@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.interfaces import SyntheticContent
-from mmcore.kit.drawing import Picture
+from mmcore.kit.drawing import Picture, describe
 from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
-from mmcore_blip3.made_up_captions import describe, encoded, frames, write_tar
+from mmcore.kit.made_up_files import encoded, frames, write_tar
 
 MOST_PICTURES: Final = 6
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.interfaces import SyntheticContent
-from mmcore.kit.drawing import Picture, Written
+from mmcore.kit.drawing import Picture, Written, describe
 from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
+from mmcore.kit.made_up_files import encoded
 from mmcore_blip3.box_tags import tagged
-from mmcore_blip3.made_up_captions import describe, encoded
 from mmcore_blip3.made_up_ocr import region_of
 
 NAME: Final = "blip3-grounding"

@@ -9,7 +9,7 @@ from typing import Final
 from mmcore.interfaces import SyntheticContent
 from mmcore.kit.drawing import Picture
 from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
-from mmcore_blip3.made_up_captions import frames, write_tar
+from mmcore.kit.made_up_files import frames, write_tar
 
 NAME: Final = "idl"
 

@@ -26,8 +26,8 @@ class LlavaJsonSpec(FilesSpec):
     images: str = attrs.field(default="", metadata=_IMAGES)
     pictures: int = attrs.field(
         default=1,
-        validator=[ge(1), le(4)],
-        metadata=doc("pictures of a made-up row; real rows have as many as they have"),
+        validator=[ge(0), le(4)],
+        metadata=doc("pictures of a made-up row, 0 to 4; real rows have as many as they have"),
     )
     turns: int = attrs.field(
         default=4,

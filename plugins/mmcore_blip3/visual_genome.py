@@ -17,10 +17,10 @@ from mmcore.interfaces import (
     TextPart,
 )
 from mmcore.kit import store
-from mmcore.kit.conversation import check_text
 from mmcore.kit.files import find_shards, pictures_root
 from mmcore.kit.json_rows import count_rows, read_rows
 from mmcore.kit.kept import Kept
+from mmcore.kit.row_values import check_text
 from mmcore_blip3.box_tags import tagged
 
 JSON, ROOT, PICTURE, SIZE = "json", "root", "picture", "size"

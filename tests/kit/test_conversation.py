@@ -1,10 +1,12 @@
 """LLaVA's conversation format becomes parts in reading order, or a named rejection."""
 
+import base64
 import json
 
 import pytest
 
 from mmcore.interfaces import ImagePart, ImageRef, Rejection, TextPart
+from mmcore.kit.conversation import lay_out, read_turns
 from mmcore.kit.picture_bytes import picture_bytes
 from mmcore_blip3.llava_json import LlavaJsonSource
 
@@ -83,6 +85,75 @@ def test_other_words_for_roles_and_a_system_turn(key):
         assistant("Hello <image>."),
     )
     assert sample.group == "greeting"
+
+
+def test_role_names_of_mantis_and_messages(key):
+    """Mantis writes role and content, chat templates call the list messages."""
+    talk = [
+        {"role": "user", "content": "<image>\nWhat?"},
+        {"role": "assistant", "content": "A cat."},
+    ]
+    for name in ("conversations", "messages"):
+        sample = parse({"image": "a.jpg", name: talk}, key)
+        assert sample.parts == (picture("a.jpg"), user("What?"), assistant("A cat."))
+
+
+def test_contents_in_parts(key):
+    data = "data:image/png;base64," + base64.b64encode(b"png").decode()
+    content = [
+        {"type": "text", "text": "Compare <image> "},
+        {"type": "image"},
+        {"type": "image", "text": None, "image": "b.jpg"},
+        {"type": "image_url", "image_url": {"url": data}},
+        {"type": "text", "text": ""},
+        {"type": "image", "image": {"bytes": b"raw", "path": None}},
+    ]
+    entry = {
+        "image": ["a.jpg"],
+        "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+            {"role": "user", "content": content},
+            {"role": "assistant", "content": [{"type": "text", "text": "Same."}]},
+        ],
+    }
+    turns = read_turns(entry, "/pictures")
+    assert lay_out(turns, [ImageRef(path="a.jpg", root="/pictures")]) == (
+        TextPart("Be brief.", "system", loss=False),
+        user("Compare <image> "),  # where pictures are parts, a tag is words
+        picture("a.jpg"),
+        picture("b.jpg"),
+        ImagePart(ImageRef(data=b"png"), "user"),
+        ImagePart(ImageRef(data=b"raw"), "user"),
+        assistant("Same."),
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ("words", "malformed-row"),
+        ({"text": "Hi"}, "malformed-row"),
+        ({"type": "audio"}, "malformed-row"),
+        ({"type": "text"}, "malformed-row"),
+        ({"type": "image", "image": 3}, "malformed-row"),
+        ({"type": "image", "url": "https://x/a.png"}, "image-missing"),
+        ({"type": "image", "url": "data:image/png,abc"}, "malformed-row"),
+        ({"type": "image", "url": "data:image/png;base64,a?"}, "malformed-row"),
+        ({"type": "image"}, "image-count"),
+    ],
+)
+def test_broken_part_is_rejected(part, reason, key):
+    talk = [{"role": "user", "content": [part]}, {"role": "assistant", "content": "Ok"}]
+    with pytest.raises(Rejection) as caught:
+        parse({"messages": talk}, key)
+    assert caught.value.reason == reason
+
+
+def test_picture_in_an_answer_is_rejected(key):
+    talk = [{"role": "user", "content": "Draw."}]
+    talk.append({"role": "assistant", "content": [{"type": "image"}]})
+    with pytest.raises(Rejection, match="image-role"):
+        parse({"messages": talk}, key)
 
 
 def test_empty_system_turn_is_dropped(key, turns):

@@ -48,3 +48,13 @@ def test_large_rows_are_decoded_few_at_a_time(write_parquet, monkeypatch):
     assert [row["pictures"] for row in rows] == [[one] for one in data[1:]]
     assert sum(sizes) == 9
     assert set(sizes[:-1]) <= {2, 3}  # by what the footer says of the group, headers included
+
+
+def test_strings_in_structs_and_dictionaries_stay_undecoded(write_parquet):
+    turn = pa.struct([("who", pa.string()), ("picture", pa.binary())])
+    turns = pa.array([[{"who": "é", "picture": b"p"}], None], pa.list_(turn))
+    path = write_parquet({"turns": turns, "kind": pa.array(["a", None]).dictionary_encode()})
+    assert list(read_rows(str(path), ["turns", "kind"], 0, 2)) == [
+        {"turns": [{"who": "é".encode(), "picture": b"p"}], "kind": b"a"},
+        {"turns": None, "kind": None},
+    ]

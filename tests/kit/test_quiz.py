@@ -1,6 +1,7 @@
 """Questions about drawn pictures have exactly one right answer, and it is the one given."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmcore.kit.drawing import INKS, PAPERS, TOPICS, Picture, Written, draw_picture
-from mmcore.kit.quiz import ORDINALS, Asked, questions
+from mmcore.kit.quiz import ORDINALS, Asked, questions, text_questions
 
 seeds = st.integers(0, 2**32)
 BOX = (0.0, 0.0, 1.0, 1.0)
@@ -87,3 +88,14 @@ def test_no_question_has_two_answers_and_every_answer_is_visible(seed, topics):
 def test_too_few_or_too_many_pictures_are_refused(count):
     with pytest.raises(ValueError, match=f"got {count} pictures"):
         questions([picture()] * count, random.Random(0))
+
+
+def test_questions_without_pictures_have_right_answers():
+    for seed in range(50):
+        asked = {one.kind: one for one in text_questions(random.Random(seed), held_out=False)}
+        one, other = re.findall(r"\d+", asked["larger"].question)
+        assert int(asked["larger"].answer) == max(int(one), int(other))
+        assert int(asked["smaller"].answer) == min(int(one), int(other))
+        word = asked["first letter"].question.split()[-1].rstrip("?")
+        assert word == asked["first letter"].answer + word[1:]
+        assert word == word[:-1] + asked["last letter"].answer
