@@ -6,7 +6,9 @@ import click
 
 from mmcore.cli.verbs import Verbs
 
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "check": "Open every source of RECIPE, read some rows, and say what becomes of them.",
+}
 """Verb to the first line of its help."""
 
 
