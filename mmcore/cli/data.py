@@ -8,6 +8,7 @@ from mmcore.cli.verbs import Verbs
 
 VERBS: dict[str, str] = {
     "check": "Open every source of RECIPE, read some rows, and say what becomes of them.",
+    "preview": "Show samples of RECIPE as the model gets them, on a page of their own.",
 }
 """Verb to the first line of its help."""
 

@@ -15,7 +15,7 @@ from mmcore.inspection.mixture import MixtureFindings, ShareFindings
 SHOWN_FAULTS = 20
 
 LEGEND = (
-    "tokens and views of a sample: least/median/most; wanted and drawn: share of the stage's samples"
+    "tokens, views: least/median/most of a sample; wanted, drawn: shares of the stage's samples"
 )
 
 ROWS = (

@@ -66,15 +66,15 @@ def looked_at(
             afterwards; 0 reads the recipe's own files.
 
     Raises:
-        InspectionError: there is no such stage or source; names the nearest.
-        WeightsError: the LLM's tokenizer is missing, and rows are not made up.
+        InspectionError: there is no such stage or source; names the nearest. Or the LLM's
+            tokenizer is missing, and rows are not made up.
     """
     chosen = [_of_source(one, source) for one in _stages(recipe, stage)]
     chosen = [(one, sources) for one, sources in chosen if sources]
     if not chosen:
         raise _unknown_source(_stages(recipe, stage), source or "")
     if not made_up:
-        text = recipe.model.llm.text()
+        text = _own_text(recipe)
         yield Look(recipe, [_data(recipe, one, sources, text) for one, sources in chosen])
         return
     text, notes = _any_text(recipe)
@@ -92,6 +92,16 @@ def _data(
 ) -> StageData:
     preparer = assemble.preparer(recipe.model, stage, text)
     return StageData(stage, sources, preparer, assemble.data_seed(recipe, stage))
+
+
+def _own_text(recipe: Recipe) -> TextFormat:
+    try:
+        return recipe.model.llm.text()
+    except WeightsError as error:
+        raise InspectionError(
+            f"without its tokenizer nobody can say what {recipe.model.llm.name!r} reads: {error}; "
+            "--made-up does with a small one"
+        ) from error
 
 
 def _any_text(recipe: Recipe) -> tuple[TextFormat, list[str]]:
