@@ -51,7 +51,7 @@ def command(
             stages = [attrs.asdict(one) for one in found]
             click.echo(json.dumps({"notes": list(look.notes), "stages": stages}, indent=1))
         else:
-            for line in check_lines(found, look.notes, paths=not made_up):
+            for line in check_lines(found, look.notes, paths=not look.made_up):
                 click.echo(line)
     if any(one.violations for one in found):
         raise click.exceptions.Exit(1)

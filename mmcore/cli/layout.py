@@ -11,9 +11,7 @@ import click
 WIDEST = 120
 
 
-def columns(
-    rows: Sequence[Sequence[str]], indent: str = "", numbers: Collection[int] = ()
-) -> str:
+def columns(rows: Sequence[Sequence[str]], indent: str = "", numbers: Collection[int] = ()) -> str:
     """Rows of the same length as lines, every column as wide as its widest word.
 
     Args:

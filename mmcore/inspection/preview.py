@@ -29,6 +29,9 @@ REJECTED = 20
 """Rejected rows of a source that are listed."""
 
 
+Sampled = tuple[TokenizedSample, Sequence[Tiles]]
+
+
 @attrs.frozen
 class ShownSequence:
     """What one forward pass reads of a sample.
@@ -80,7 +83,8 @@ class ShownSource:
     """A source of a stage.
 
     Attributes:
-        label, name, path, share: as in the recipe; the share is one of 1.
+        label, name, path, share: as in the recipe; the share is one of 1, and the path empty
+            where rows were made up for this look.
         colour: number of its colour, the same wherever it occurs.
         read: rows that were read to find the samples.
         rejected: the first of those that cannot be used.
@@ -153,6 +157,8 @@ def _stage(
         _source(data, label, spec, samples, shares[label], colours[label], on_step)
         for label, spec in data.sources
     ]
+    if look.made_up:
+        sources = [attrs.evolve(source, path="") for source in sources]
     giving = {one.label for one in sources if one.samples}
     sound = [(label, spec) for label, spec in data.sources if label in giving]
     mixture, packs, faults = None, [], []
@@ -219,23 +225,28 @@ def _source(
 
 
 class _Chosen:
-    """The first samples of a source, up to half of them such as were changed to fit; no more are
-    kept at a time, for views are large."""
+    """Samples of a source from far apart, up to half of them such as were changed to fit; no more
+    than twice as many are kept at a time, for views are large."""
 
     def __init__(self, samples: int) -> None:
-        self._most, self._most_changed = samples, samples // 2
-        self._plain: list[tuple[TokenizedSample, Sequence[Tiles]]] = []
-        self._changed: list[tuple[TokenizedSample, Sequence[Tiles]]] = []
+        self._most, self._rows = samples, 0
+        self._changed: list[Sampled] = []
+        self._apart: list[Sampled] = []
+        self._others: list[Sampled] = []
 
     def add(self, row: LookedRow) -> None:
-        for sample, tiles in row.samples:
-            if changes(sample) and len(self._changed) < self._most_changed:
-                self._changed.append((sample, tiles))
-            elif len(self._plain) < self._most:
-                self._plain.append((sample, tiles))
+        for one in row.samples:
+            if changes(one[0]) and len(self._changed) < self._most // 2:
+                self._changed.append(one)
+            elif len(self._apart) * ROWS_A_SAMPLE <= self._rows and len(self._apart) < self._most:
+                self._apart.append(one)
+            elif len(self._others) < self._most:
+                self._others.append(one)
+        self._rows += 1
 
-    def __iter__(self) -> Iterator[tuple[TokenizedSample, Sequence[Tiles]]]:
-        yield from self._plain[: self._most - len(self._changed)]
+    def __iter__(self) -> Iterator[Sampled]:
+        plain = [*self._apart, *self._others]
+        yield from plain[: self._most - len(self._changed)]
         yield from self._changed
 
 

@@ -45,11 +45,13 @@ class Look:
         recipe: the recipe.
         stages: those that were asked for.
         notes: what differs from the recipe.
+        made_up: whether rows were made up for this look.
     """
 
     recipe: Recipe
     stages: Sequence[StageData]
     notes: Sequence[str] = ()
+    made_up: bool = False
 
 
 @contextmanager
@@ -84,7 +86,7 @@ def looked_at(
             (one, [_made_up(label, spec, Path(folder) / one.name, made_up) for label, spec in many])
             for one, many in chosen
         ]
-        yield Look(recipe, [_data(recipe, one, many, text) for one, many in moved], notes)
+        yield Look(recipe, [_data(recipe, one, many, text) for one, many in moved], notes, True)
 
 
 def _data(
