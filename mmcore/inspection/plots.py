@@ -49,11 +49,13 @@ def plot(stats: StageStats, path: Path) -> None:
 
 def _spreads(axis: Axes, stats: StageStats, quantity: str, title: str) -> None:
     """A box from quarter to quarter, whiskers from 5 to 95 in a hundred, a line in the middle."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     drawn = [one for one in stats.sources if one.samples]
     axis.boxplot(
         [list(one.values(quantity)) for one in drawn],
         positions=[_place(stats, one) for one in drawn],
-        vert=False,
+        orientation="horizontal",
         widths=0.6,
         whis=(5, 95),
         flierprops={"marker": ".", "markersize": 2.5, "markeredgecolor": GREY},
@@ -64,13 +66,15 @@ def _spreads(axis: Axes, stats: StageStats, quantity: str, title: str) -> None:
         capprops={"color": BLUE},
         manage_ticks=False,
     )
-    bound = {"tokens": stats.max_tokens, "views": stats.max_views, "learned": 1.0}.get(quantity)
-    if bound is not None and quantity != "learned" and stats.most(quantity) > 0.5 * bound:
+    bound = {"tokens": stats.max_tokens, "views": stats.max_views}.get(quantity)
+    if bound is not None and stats.most(quantity) > 0.5 * bound:
         axis.axvline(bound, color=ORANGE, linestyle="--", linewidth=1)
         axis.text(bound, -0.9, "a pack ", color=ORANGE, ha="right", va="center", fontsize=8)
     axis.set_xlim(left=0)
     if quantity == "learned":
-        axis.xaxis.set_major_formatter("{x:.0%}")
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     _lines(axis, stats, title)
 
 

@@ -62,27 +62,42 @@ def rows_from_all_over(
     reader: SourceReader, wanted: int
 ) -> Iterator[tuple[SampleKey, Row] | DataFault]:
     """Up to ``wanted`` rows in runs from the middle of shards that lie evenly among all of them;
-    from further shards where those hold too few. A fault stands for the rest of its shard; after a
-    few of them the source is given up."""
+    of further shards where those hold too few. A fault stands for its shard; after a few of them
+    the source is given up."""
+    lengths: dict[Shard, int] = {}
+    broken = 0
     try:
-        shards = _evenly(reader.shards)
-    except DataFault as fault:
+        for shard in _evenly(reader.shards):
+            enough = len(lengths) >= min(SPREAD, wanted) and sum(lengths.values()) >= wanted
+            if enough or broken == SPREAD:
+                break
+            try:
+                lengths[shard] = reader.length(shard)
+            except DataFault as fault:
+                broken += 1
+                yield fault
+    except DataFault as fault:  # of the source
         yield fault
-        return
-    left, broken = wanted, 0
-    for number, shard in enumerate(shards):
-        if not left or broken == SPREAD:
-            return
-        share = -(-left // max(1, min(SPREAD, len(shards)) - number))
+    for (shard, rows), share in zip(
+        lengths.items(), levelled(list(lengths.values()), wanted), strict=True
+    ):
+        start = (rows - share) // 2
         try:
-            rows = reader.length(shard)
-            start = max(0, rows - share) // 2
-            for place, row in reader.rows(shard, start, min(start + share, rows)):
-                left -= 1
+            for place, row in reader.rows(shard, start, start + share):
                 yield SampleKey(reader.label, shard.name, place), row
         except DataFault as fault:
-            broken += 1
             yield fault
+
+
+def levelled(lengths: Sequence[int], wanted: int) -> list[int]:
+    """Parts of these lengths that are ``wanted`` together, if they can be, and as equal as can
+    be."""
+    shares = [0] * len(lengths)
+    left = wanted
+    for after, index in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        shares[index] = min(lengths[index], left // (len(lengths) - after))
+        left -= shares[index]
+    return shares
 
 
 def _evenly(shards: Sequence[Shard]) -> list[Shard]:
