@@ -110,7 +110,7 @@ def pack_loader(
     return PackLoader(
         sources=labels(stage),
         preparer=prepared,
-        seed=_data_seed(recipe, stage),
+        seed=data_seed(recipe, stage),
         lanes=recipe.data.lanes,
         packs_per_step=stage.batch.packs_per_step,
         look_ahead=recipe.data.look_ahead,
@@ -129,7 +129,7 @@ def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
     return audit(
         labels(stage),
         prepared,
-        seed=_data_seed(recipe, stage),
+        seed=data_seed(recipe, stage),
         lanes=recipe.data.lanes,
         look_ahead=recipe.data.look_ahead,
         block_rows=recipe.data.block_rows,
@@ -137,7 +137,8 @@ def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
     )
 
 
-def _data_seed(recipe: Recipe, stage: Stage) -> int:
+def data_seed(recipe: Recipe, stage: Stage) -> int:
+    """Of the order in which the stage's data is read."""
     return seed_of(recipe.seed, "data", stage.name)
 
 

@@ -6,7 +6,11 @@ import click
 
 from mmcore.cli.verbs import Verbs
 
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "check": "Open every source of RECIPE, read some rows, and say what becomes of them.",
+    "preview": "Show samples of RECIPE as the model gets them, on a page of their own.",
+    "stats": "Count tokens, views and pictures of RECIPE's samples, and how packs are filled.",
+}
 """Verb to the first line of its help."""
 
 

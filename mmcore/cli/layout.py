@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
 WIDEST = 120
 
 
-def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
-    """Rows of the same length as lines, every column as wide as its widest word."""
+def columns(rows: Sequence[Sequence[str]], indent: str = "", numbers: Collection[int] = ()) -> str:
+    """Rows of the same length as lines, every column as wide as its widest word.
+
+    Args:
+        rows: the words.
+        indent: what stands before every line.
+        numbers: which columns end, rather than begin, at the same place.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell.rjust(width) if number in numbers else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append((indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
 

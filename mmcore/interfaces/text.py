@@ -65,3 +65,6 @@ class TextFormat(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens left out."""
+
+    def special(self, token: int) -> str:
+        """What a special token is called, such as ``<|user|>``; empty for every other id."""

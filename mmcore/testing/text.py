@@ -68,6 +68,9 @@ def _check_literal_text(text: TextFormat) -> None:
     learned = _ids(text.render([TextPart(spelled)]), learned=True)[:-1]
     assert not special & set(learned), f"text became special tokens: {special & set(learned)}"
     assert all(0 <= one < text.vocabulary_size for one in learned), "ids leave the vocabulary"
+    assert all(map(text.special, special)), f"special tokens without a name among {special}"
+    named = {one: text.special(one) for one in learned if text.special(one)}
+    assert not named, f"ids of plain text that are called special: {named}"
 
 
 def _ids(runs: Sequence[TextRun | ImageSlot], *, learned: bool) -> list[int]:

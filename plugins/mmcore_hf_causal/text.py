@@ -152,6 +152,12 @@ class ChatTextFormat:
         text: str = self.tokenizer.decode(list(ids))
         return text
 
+    def special(self, token: int) -> str:
+        """What a special token is called; empty for every other id."""
+        if token == self.image_id:
+            return IMAGE
+        return next((name for name, one in self.controls.items() if one.id == token), "")
+
     def _document(self, parts: Sequence[Part]) -> Iterator[TextRun | ImageSlot]:
         if self._begin:
             yield TextRun(self._begin, learned=False)

@@ -138,6 +138,12 @@ class PhiTextFormat:
         text: str = self.tokenizer.decode(list(ids))
         return text
 
+    def special(self, token: int) -> str:
+        """What a special token is called; empty for every other id."""
+        if token == self.image_id:
+            return IMAGE
+        return next((name for name, tag in self.tags.items() if tag.id == token), "")
+
     def _conversation(
         self, parts: Sequence[Part], *, open_end: bool
     ) -> Iterator[TextRun | ImageSlot]:

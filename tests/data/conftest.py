@@ -72,6 +72,9 @@ class ByteText:
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(one for one in ids if one < 256).decode(errors="replace")
 
+    def special(self, token: int) -> str:
+        return f"<{token}>" if token >= 256 else ""
+
 
 @attrs.frozen(kw_only=True)
 class GridTiler(TilerSpec):
