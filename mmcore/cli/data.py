@@ -6,7 +6,9 @@ import click
 
 from mmcore.cli.verbs import Verbs
 
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "download": "Fetch the pictures that the files INPUT of SOURCE name by links, into OUT.",
+}
 """Verb to the first line of its help."""
 
 
