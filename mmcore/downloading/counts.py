@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Self
 
 import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mmcore.downloading.published import size_of
+from mmcore.interfaces import Shard
 
 FILE: Final = "download.json"
 
@@ -93,6 +97,42 @@ class Record:
             ) from None
         values = json.loads(held)
         return cls(**{**values, "counts": Counts(**values["counts"])})
+
+
+def part_name(shard: Shard, number: int) -> str:
+    """Where a part of a published file lies, below the folder of prepared shards."""
+    path = PurePosixPath(shard.name)
+    return str(path.with_name(f"{path.stem}-{number:05}.parquet"))
+
+
+def finished_parts(
+    folder: Path, shard: Shard, settings: Mapping[str, object]
+) -> dict[int, tuple[str, Record]]:
+    """The parts of a published file that are there, by number: their names and records.
+
+    Raises:
+        ValueError: one of them was made of other rows, or in another way.
+    """
+    published = PurePosixPath(shard.name)
+    beside = folder / published.parent
+    named = re.compile(rf"{re.escape(published.stem)}-(\d{{5,}})\.parquet")
+    wanted = {**settings, "published": shard.name, "published_bytes": size_of(shard)}
+    parts = {}
+    for path in sorted(beside.iterdir()) if beside.is_dir() else ():
+        match = named.fullmatch(path.name)
+        if match is None:
+            continue
+        record = Record.read(path)
+        made = {**record.settings, **attrs.asdict(record, recurse=False)}
+        unlike = [f"{key} {made.get(key)}, now {value}" for key, value in wanted.items()
+                  if made.get(key) != value]  # fmt: skip
+        if unlike:
+            raise ValueError(
+                f"{path} was made with {'; '.join(unlike)}; wanted a download that goes on as it "
+                "began, or another folder"
+            )
+        parts[record.number] = (part_name(shard, record.number), record)
+    return parts
 
 
 def total(records: Iterable[Record]) -> Counts:

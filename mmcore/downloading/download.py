@@ -7,16 +7,25 @@ import random
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from itertools import count
+from pathlib import Path
 from typing import Final, Protocol
 
 import attrs
 from PIL import Image
 
 from mmcore.downloading.addresses import addresses_of
-from mmcore.downloading.counts import Counts, Record, total, write_summary
+from mmcore.downloading.answers import Answers
+from mmcore.downloading.counts import (
+    Counts,
+    Record,
+    finished_parts,
+    part_name,
+    total,
+    write_summary,
+)
 from mmcore.downloading.environment import Img2dataset
 from mmcore.downloading.img2dataset import Fetching, fetch_links
 from mmcore.downloading.prepared import PartWriter
@@ -106,143 +115,112 @@ def download(plan: Plan, img2dataset: Img2dataset, listener: Listener) -> Mappin
     """
     shards = find_shards(plan.pattern)
     check_suffixes(shards, plan.links)
-    folder = plan.folder.resolve()
     for shard in shards:
-        if Path(shard.path).resolve().is_relative_to(folder):
+        if Path(shard.path).resolve().is_relative_to(plan.folder.resolve()):
             raise ValueError(
                 f"{shard.path} lies in {plan.folder}; wanted another folder for what is prepared"
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder) as scratch, warnings.catch_warnings():
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(plan.folder) as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # training decides
-        records = {shard.name: _records(plan, folder, shard) for shard in shards}
-        known = {name: record for held in records.values() for name, record in held.items()}
-        for shard in shards:
-            for name, record in _missing(
-                plan, img2dataset, listener, shard, records[shard.name], scratch
-            ):
-                known[name] = record
-                write_summary(folder, known)
-                listener.part(name, record)
-        write_summary(folder, known)
-    return known
+        return _Download(plan, img2dataset, listener, scratch).of(shards)
 
 
-def part_name(shard: Shard, number: int) -> str:
-    """Where the part of a published file lies, below the folder."""
-    path = PurePosixPath(shard.name)
-    return str(path.with_name(f"{path.stem}-{number:05}.parquet"))
+class _Download:
+    """One download under way; ``records`` says which parts are there."""
 
+    def __init__(
+        self, plan: Plan, img2dataset: Img2dataset, listener: Listener, scratch: Path
+    ) -> None:
+        self._plan, self._img2dataset, self._listener = plan, img2dataset, listener
+        self._scratch = scratch
+        self.records: dict[str, Record] = {}
 
-def _records(plan: Plan, folder: Path, shard: Shard) -> dict[str, Record]:
-    """The finished parts of a published file: all up to the first that is missing.
+    def of(self, shards: Sequence[Shard]) -> Mapping[str, Record]:
+        # All of them before the first is fetched, so that what does not fit is said at once.
+        found = [finished_parts(self._plan.folder, shard, self._plan.settings) for shard in shards]
+        for parts in found:
+            self.records.update(parts.values())
+        for shard, parts in zip(shards, found, strict=True):
+            done = total(record for _, record in parts.values()).rows
+            self._listener.file(shard.name, count_rows(shard), done)
+            start = next(number for number in count() if number not in parts)
+            if start == 0 or not parts[start - 1][1].last:
+                self._fetch(shard, start, parts)
+        write_summary(self._plan.folder, self.records)
+        return self.records
 
-    Raises:
-        ValueError: one of them was made of other rows, or in another way.
-    """
-    records: dict[str, Record] = {}
-    size = size_of(shard)
-    for number in range(2**63):
-        name = part_name(shard, number)
-        if not (folder / name).exists():
-            break
-        record = Record.read(folder / name)
-        made = {**record.settings, "published": record.published, "size": record.published_bytes}
-        wanted = {**plan.settings, "published": shard.name, "size": size}
-        unlike = [f"{key} {made.get(key)}, now {wanted[key]}" for key in wanted
-                  if made.get(key) != wanted[key]]  # fmt: skip
-        if unlike:
-            raise ValueError(
-                f"{folder / name} was made with {'; '.join(unlike)}; wanted a download that goes "
-                "on as it began, or another folder"
-            )
-        records[name] = record
-        if record.last:
-            break
-    return records
+    def _fetch(self, shard: Shard, start: int, parts: Container[int]) -> None:
+        """The parts of a file from number ``start`` on that are not among ``parts``."""
+        plan = self._plan
+        for part in read_parts(shard, plan.links, plan.part_rows, start):
+            if part.number in parts:
+                continue
+            name = part_name(shard, part.number)
+            record = self._one(shard, part, plan.folder / name)
+            self.records[name] = record
+            write_summary(plan.folder, self.records)
+            self._listener.part(name, record)
 
+    def _one(self, shard: Shard, part: Part, target: Path) -> Record:
+        """Fetch one part and write it: its file is whole, or not there.
 
-def _missing(
-    plan: Plan,
-    img2dataset: Img2dataset,
-    listener: Listener,
-    shard: Shard,
-    records: Mapping[str, Record],
-    scratch: Path,
-) -> Iterator[tuple[str, Record]]:
-    """Fetch and write the parts of a published file that are not there."""
-    listener.file(shard.name, count_rows(shard), total(records.values()).rows)
-    if any(record.last for record in records.values()):
-        return
-    for part in read_parts(shard, plan.links, plan.part_rows, len(records)):
+        Raises:
+            TooManyDead: nothing of it is kept.
+        """
         began = time.monotonic()
-        name = part_name(shard, part.number)
-        shutil.rmtree(scratch, ignore_errors=True)
-        whole = scratch / "part.parquet"
-        writer, counts = _fetched(plan, img2dataset, listener, shard, part, scratch, whole)
-        record = Record(
-            published=shard.name,
-            published_bytes=size_of(shard),
-            number=part.number,
-            last=part.last,
-            settings=plan.settings,
-            img2dataset=img2dataset.version,
-            seconds=time.monotonic() - began,
-            counts=counts,
-        )
-        writer.close(record.written())
-        target = plan.folder / name
+        plan = self._plan
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        addresses = addresses_of(part.table.column(plan.links.column), plan.links.column)
+        answers = self._answers(addresses.distinct, part.number)
+        whole = self._scratch / "part.parquet"
+        try:
+            writer = PartWriter(
+                whole, part.table, plan.links.bytes_column, addresses, answers, plan.max_bytes
+            )
+            with writer:
+                counts = writer.write_rows()
+                _check_alive(plan, shard, part, counts)
+                record = Record(
+                    published=shard.name,
+                    published_bytes=size_of(shard),
+                    number=part.number,
+                    last=part.last,
+                    settings=plan.settings,
+                    img2dataset=self._img2dataset.version,
+                    seconds=time.monotonic() - began,
+                    counts=counts,
+                )
+                writer.finish(record.written())
+        finally:
+            answers.close()
         target.parent.mkdir(parents=True, exist_ok=True)
         whole.replace(target)
-        yield name, record
+        return record
 
-
-def _fetched(
-    plan: Plan,
-    img2dataset: Img2dataset,
-    listener: Listener,
-    shard: Shard,
-    part: Part,
-    scratch: Path,
-    whole: Path,
-) -> tuple[PartWriter, Counts]:
-    """A part with all its rows written, but not closed.
-
-    Raises:
-        TooManyDead: nothing of it is kept.
-    """
-    addresses = addresses_of(part.table.column(plan.links.column), plan.links.column)
-    links = len(addresses.distinct)
-    # Not as they stand: the pictures of a page lie on one server, which must not be run over.
-    order = random.Random(part.number).sample(range(links), links)
-    answers = fetch_links(
-        img2dataset.command,
-        plan.fetching,
-        addresses.distinct,
-        order,
-        scratch / "img2dataset",
-        lambda arrived: listener.fetching(links, arrived),
-    )
-    writer = PartWriter(
-        whole, part.table, plan.links.bytes_column, addresses, answers, plan.max_bytes
-    )
-    try:
-        counts = writer.write_rows()
-        _check_alive(plan, shard, part, counts)
-    except BaseException:
-        writer.abandon()
-        raise
-    finally:
-        answers.close()
-    return writer, counts
+    def _answers(self, distinct: Sequence[str], seed: int) -> Answers:
+        links = len(distinct)
+        return fetch_links(
+            self._img2dataset.command,
+            self._plan.fetching,
+            distinct,
+            # Not as they stand: a page's pictures lie on one server, which must not be run over.
+            random.Random(seed).sample(range(links), links),
+            self._scratch.resolve() / "img2dataset",
+            lambda arrived: self._listener.fetching(links, arrived),
+        )
 
 
 def _check_alive(plan: Plan, shard: Shard, part: Part, counts: Counts) -> None:
+    """
+    Raises:
+        TooManyDead: the network is the likelier cause.
+    """
     dead = counts.links - counts.alive
     if counts.links < ENOUGH_TO_JUDGE or dead <= plan.max_dead_share * counts.links:
         return
     first = part.number * plan.part_rows
-    causes = ", ".join(f"{cause} {count:,}" for cause, count in counts.dead.items())
+    causes = ", ".join(f"{cause} {number:,}" for cause, number in counts.dead.items())
     raise TooManyDead(
         f"{shard.path}, rows {first:,} to {first + counts.rows - 1:,}: of {counts.links:,} links "
         f"{dead:,} are dead ({causes}), more than --max-dead-share {plan.max_dead_share:g}. Is the "

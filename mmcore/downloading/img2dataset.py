@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import math
@@ -9,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -147,10 +147,10 @@ def _run(words: Sequence[str], log: Path, look: Callable[[], None]) -> int:
             start_new_session=True,  # Ctrl-C reaches us alone
         )
     try:
-        while leash.poll() is None:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return leash.wait(_SECONDS_BETWEEN_LOOKS)
             look()
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return leash.returncode
     finally:
         _end(leash)
 

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,7 +40,7 @@ class PartWriter:
     """One prepared part under construction.
 
     Args:
-        path: of the file; it counts as written when ``close`` has returned.
+        path: of the file; it is whole when ``finish`` has returned.
         table: the published rows.
         bytes_column: name of the new column.
         addresses: what the rows' slots want.
@@ -95,15 +95,17 @@ class PartWriter:
             said=self._said,
         )
 
-    def close(self, metadata: dict[bytes, bytes]) -> None:
+    def finish(self, metadata: dict[bytes, bytes]) -> None:
         """End the file, with a few words in its footer, and see it to the disk."""
         self._writer.add_key_value_metadata(metadata)
         self._writer.close()
         with self._path.open("rb") as file:
             os.fsync(file.fileno())
 
-    def abandon(self) -> None:
-        """Close what will not be finished."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._writer.close()
 
     def _write_group(self, first: int, pictures: Sequence[Sequence[bytes | None] | None]) -> None:
@@ -112,7 +114,8 @@ class PartWriter:
         values = list(pictures) if listed else [one and one[0] for one in pictures]
         rows = self._table.slice(first, len(pictures))
         group = rows.append_column(field, pa.array(values, field.type))
-        self._writer.write_table(group.cast(self._schema), row_group_size=len(pictures))
+        group = group.replace_schema_metadata(self._schema.metadata)
+        self._writer.write_table(group, row_group_size=len(pictures))
 
     def _row_bytes(self, row: int, pictures: Sequence[bytes | None]) -> int:
         columns = self._table.slice(row, 1)

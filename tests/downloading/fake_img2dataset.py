@@ -64,7 +64,10 @@ def write(stem, batch, rows, web, said):
                 add(tar, f"{key}.jpg", bytes.fromhex(found))
                 add(tar, f"{key}.json", json.dumps(table[-1]).encode())
     schema = pa.schema(
-        {column: pa.int64(), **dict.fromkeys(["url", "key", "status", "error_message"], pa.string())}
+        {
+            column: pa.int64(),
+            **dict.fromkeys(["url", "key", "status", "error_message"], pa.string()),
+        }
     )
     pq.write_table(pa.Table.from_pylist(table, schema), f"{stem}.parquet")
     pathlib.Path(f"{stem}_stats.json").write_text(json.dumps({"count": len(rows)}))
