@@ -10,14 +10,14 @@ import attrs
 import torch
 
 from mmcore.data.audit import Audit, audit
-from mmcore.data.lane_state import LaneState
+from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import Engine, LoadReport, Objective, TextFormat, World
 from mmcore.kit.attention import choose_attention
 from mmcore.model.trainable import PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
-from mmcore.recipe import ModelTable, Recipe, Stage, labels
+from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
 from mmcore.training.checkpoint import load_weights
 from mmcore.training.step_module import TrainingStep
 
@@ -134,6 +134,13 @@ def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
         look_ahead=recipe.data.look_ahead,
         block_rows=recipe.data.block_rows,
         read_memory=int(recipe.data.read_memory),
+    )
+
+
+def lane_settings(table: DataTable, prepared: Preparer, seed: int) -> LaneSettings:
+    """What the lanes of a stage have in common."""
+    return LaneSettings(
+        prepared, seed, table.lanes, table.look_ahead, table.block_rows, int(table.read_memory)
     )
 
 

@@ -10,6 +10,7 @@ VERBS: dict[str, str] = {
     "check": "Open every source of RECIPE, read some rows, and say what becomes of them.",
     "preview": "Show samples of RECIPE as the model gets them, on a page of their own.",
     "stats": "Count tokens, views and pictures of RECIPE's samples, and how packs are filled.",
+    "download": "Fetch the pictures that the files INPUT of SOURCE name by links, into OUT.",
 }
 """Verb to the first line of its help."""
 

@@ -13,7 +13,7 @@ from statistics import median
 import attrs
 import numpy as np
 
-from mmcore.data.lane_state import LaneSettings
+from mmcore.data.lane_state import READ_MEMORY, LaneSettings
 from mmcore.data.lanes import Lane
 from mmcore.data.prepare import Preparer
 from mmcore.data.reader import SourceReader
@@ -97,7 +97,7 @@ def audit(
     lanes: int,
     look_ahead: int,
     block_rows: int,
-    read_memory: int,
+    read_memory: int = READ_MEMORY,
     samples: int = 200,
 ) -> Audit:
     """Plan the first packs of the first lanes, as training will, without decoding a picture.

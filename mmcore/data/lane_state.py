@@ -9,6 +9,9 @@ import attrs
 
 from mmcore.data.prepare import Preparer
 
+READ_MEMORY: Final = 1_000_000_000
+"""Bytes of encoded rows that the lanes hold where nothing else is said."""
+
 LEAST_VISIT: Final = 64 * 1024
 """A lane reads at least so much of a source at a time, however many there are, in bytes."""
 
@@ -54,7 +57,7 @@ class LaneSettings:
     lanes: int
     look_ahead: int
     block_rows: int
-    read_memory: int
+    read_memory: int = READ_MEMORY
 
     def visit_bytes(self, sources: int) -> int:
         """What a lane reads of a source at a time, of so many sources."""

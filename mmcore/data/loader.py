@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from mmcore.data.collate import blank_batch
-from mmcore.data.lane_state import LaneSettings, LaneState, check_state
+from mmcore.data.lane_state import READ_MEMORY, LaneSettings, LaneState, check_state
 from mmcore.data.lanes import LanePack, RejectedRow
 from mmcore.data.prepare import Preparer
 from mmcore.data.rounds import LaneSet
@@ -73,7 +73,7 @@ class PackLoader:
         packs_per_step: int,
         look_ahead: int,
         block_rows: int,
-        read_memory: int,
+        read_memory: int = READ_MEMORY,
         rank: int = 0,
         ranks: int = 1,
         workers: int = 0,

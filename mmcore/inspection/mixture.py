@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
+from mmcore import assemble
 from mmcore.data.audit import Spread
-from mmcore.data.lane_state import LaneSettings
 from mmcore.data.lanes import Lane, RejectedRow
 from mmcore.data.reader import SourceReader
 from mmcore.data.tokenized import TokenizedSample
@@ -122,9 +122,7 @@ def mix(
         EmptySource, DataFault: as in training.
     """
     readers = [SourceReader(label, spec) for label, spec in sources]
-    settings = LaneSettings(
-        data.preparer, data.seed, table.lanes, table.look_ahead, table.block_rows
-    )
+    settings = assemble.lane_settings(table, data.preparer, data.seed)
     lanes = [Lane(number, readers, settings) for number in range(min(table.lanes, LANES))]
     packs: list[Pack] = []
     held = 0

@@ -34,6 +34,7 @@ from mmcore.interfaces.format import (
     OutgoingModel,
     Tables,
 )
+from mmcore.interfaces.links import Links, download_command
 from mmcore.interfaces.llm import LLM, ExtendingLLM, Head, LLMSpec
 from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
 from mmcore.interfaces.optimizer import OptimizerSpec
@@ -93,6 +94,7 @@ __all__ = [
     "ImageSlot",
     "KindScore",
     "LLMSpec",
+    "Links",
     "LoadReport",
     "MemoryItem",
     "Objective",
@@ -137,5 +139,6 @@ __all__ = [
     "Wanted",
     "WeightsError",
     "World",
+    "download_command",
     "same_names",
 ]

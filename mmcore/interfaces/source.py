@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Protocol, Self
 
 import attrs
 
+from mmcore.interfaces.links import Links, download_command
 from mmcore.interfaces.records import Row, Sample, SampleKey
 from mmcore_registry import Spec, doc, one_of
 
@@ -120,6 +121,21 @@ class SourceSpec(Spec):
     @abstractmethod
     def relocated(self, folder: Path) -> Self:
         """This spec, reading what ``synthesize`` wrote into ``folder``."""
+
+    @property
+    def links(self) -> Links | None:
+        """How published rows name their pictures, which `mmcore data download` then fetches.
+
+        None where the published files hold the pictures themselves.
+        """
+        return None
+
+    @property
+    def prepare_command(self) -> str:
+        """What is typed where ``path`` holds rows as they are published, with links alone."""
+        folder = self.folder
+        name = f"{folder.name}-prepared" if folder.name else "prepared"
+        return download_command(self.name, self.path, str(folder.parent / name))
 
     @property
     @abstractmethod

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmcore.interfaces import EngineSpec, FilledSpec, SourceSpec
+from mmcore.interfaces import EngineSpec, FilledSpec, SourceSpec, download_command
 from mmcore.recipe.check import Facts, Remark, problems
 from mmcore.recipe.gpus import BF16, visible_gpus
 from mmcore.recipe.lock import HUB, Lock, LockedRepository
@@ -58,8 +58,16 @@ def _data(facts: Facts) -> Iterator[Remark]:
         if "://" in local:
             yield from _store((*path, "path"), local)
         elif not source.has_files():
-            hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
-            yield Remark((*path, "path"), f"no file matches {source.path!r}", hint)
+            yield Remark((*path, "path"), f"no file matches {source.path!r}", _origin(source))
+
+
+def _origin(source: SourceSpec) -> str:
+    """Where the dataset comes from; and, where it is published as links, how it is fetched."""
+    hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
+    if source.links is None:
+        return hint
+    command = download_command(source.name, "FILES", str(source.folder))
+    return f"{hint + '; ' if hint else ''}its pictures come by `{command}`"
 
 
 def _store(path: KeyPath, url: str) -> Iterator[Remark]:

@@ -34,6 +34,7 @@ class AnnotatedPictures(ABC):
         images: folder of the pictures; empty for the folder of the file.
         image_column: the column that names the picture's file.
         bytes_column: the column that holds the encoded picture; goes before ``image_column``.
+        prepare: the command that adds this column to the published files.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class AnnotatedPictures(ABC):
         images: str,
         image_column: str,
         bytes_column: str,
+        prepare: str,
     ) -> None:
         self.path = path
+        self.prepare = prepare
         self.annotations = annotations
         self.images = images
         self.image_column = image_column
@@ -101,6 +104,7 @@ class AnnotatedPictures(ABC):
         if not found:
             raise ValueError(
                 f"{shard.path} has neither column {self.bytes_column!r} nor "
-                f"{self.image_column!r}, from which pictures are read; it has: {listing}"
+                f"{self.image_column!r}, from which pictures are read, for training fetches "
+                f"nothing: `{self.prepare}`; it has: {listing}"
             )
         return {self.annotations: self.annotations, **found}

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SyntheticContent
+from mmcore.interfaces import Links, Source, SyntheticContent
 from mmcore.kit.files_spec import FilesSpec
 from mmcore_registry import doc
 
@@ -35,6 +35,10 @@ class AnnotatedPicturesSpec(FilesSpec):
         default=False,
         metadata=doc("take the captions into which the web page's alt text is mixed"),
     )
+
+    @property
+    def links(self) -> Links:
+        return Links(column="url", bytes_column=self.bytes_column)
 
     def relocated(self, folder: Path) -> Self:
         return attrs.evolve(self, path=str(folder / "*.parquet"), images="")
@@ -67,6 +71,7 @@ class Blip3OcrSpec(AnnotatedPicturesSpec):
             images=self.images,
             image_column=self.image_column,
             bytes_column=self.bytes_column,
+            prepare=self.prepare_command,
             granularity=self.granularity,
             with_alt_text=self.with_alt_text,
             strip=self.strip_filler,
@@ -121,6 +126,7 @@ class Blip3GroundingSpec(AnnotatedPicturesSpec):
             images=self.images,
             image_column=self.image_column,
             bytes_column=self.bytes_column,
+            prepare=self.prepare_command,
             granularity=self.granularity,
             with_alt_text=self.with_alt_text,
             plain=self.plain,

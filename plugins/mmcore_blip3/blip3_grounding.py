@@ -24,6 +24,7 @@ class Blip3GroundingSource(AnnotatedPictures):
         images: folder of the pictures; empty for the folder of the file.
         image_column: the column that names the picture's file.
         bytes_column: the column that holds the encoded picture; goes before ``image_column``.
+        prepare: the command that adds this column to the published files.
         granularity: how places are written: 0 in words, 1 as corners, 2 as boxes in tags.
         with_alt_text: take the captions into which the web page's alt text is mixed.
         plain: take the caption without places instead.
@@ -36,6 +37,7 @@ class Blip3GroundingSource(AnnotatedPictures):
         images: str = "",
         image_column: str = "image",
         bytes_column: str = "image_bytes",
+        prepare: str = "mmcore data download blip3-grounding FILES -o OUT",
         granularity: int = 0,
         with_alt_text: bool = False,
         plain: bool = False,
@@ -46,6 +48,7 @@ class Blip3GroundingSource(AnnotatedPictures):
             images=images,
             image_column=image_column,
             bytes_column=bytes_column,
+            prepare=prepare,
         )
         self.granularity = granularity
         self.with_alt_text = with_alt_text

@@ -19,6 +19,7 @@ class Blip3OcrSource(AnnotatedPictures):
         images: folder of the pictures; empty for the folder of the file.
         image_column: the column that names the picture's file.
         bytes_column: the column that holds the encoded picture; goes before ``image_column``.
+        prepare: the command that adds this column to the published files.
         granularity: level of detail of the caption, 0 to 5.
         with_alt_text: take the captions into which the web page's alt text is mixed.
         strip: leave out the words that every caption shares.
@@ -31,6 +32,7 @@ class Blip3OcrSource(AnnotatedPictures):
         images: str = "",
         image_column: str = "image",
         bytes_column: str = "image_bytes",
+        prepare: str = "mmcore data download blip3-ocr FILES -o OUT",
         granularity: int = 0,
         with_alt_text: bool = False,
         strip: bool = True,
@@ -41,6 +43,7 @@ class Blip3OcrSource(AnnotatedPictures):
             images=images,
             image_column=image_column,
             bytes_column=bytes_column,
+            prepare=prepare,
         )
         self.granularity = granularity
         self.with_alt_text = with_alt_text

@@ -34,6 +34,7 @@ class CaptionPairs:
         bytes_column: column of the encoded picture, in parquet.
         caption_member: suffix of the caption's member, in tars.
         image_members: suffixes of the picture's member, in tars; the first that is there counts.
+        prepare: the command that makes such parquet files of the published ones.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class CaptionPairs:
         bytes_column: str,
         caption_member: str,
         image_members: Sequence[str],
+        prepare: str,
     ) -> None:
         self.path = path
+        self.prepare = prepare
         self.caption_column = caption_column
         self.bytes_column = bytes_column
         # tar_rows gives suffixes in lower case.
@@ -103,7 +106,8 @@ class CaptionPairs:
         if self.bytes_column not in present:
             raise ValueError(
                 f"{shard.path} has no column {self.bytes_column!r}; wanted the same rows with the "
-                f"pictures' bytes beside them, for training fetches nothing; it has: {listing}"
+                f"pictures' bytes beside them, for training fetches nothing: `{self.prepare}`; it "
+                f"has: {listing}"
             )
 
 

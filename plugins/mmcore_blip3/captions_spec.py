@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SyntheticContent
+from mmcore.interfaces import Links, Source, SyntheticContent
 from mmcore.kit.files_spec import FilesSpec
 from mmcore_registry import doc
 
@@ -43,7 +43,12 @@ class CaptionPairsSpec(FilesSpec):
             bytes_column=self.bytes_column,
             caption_member=self.caption_member,
             image_members=self.image_members,
+            prepare=self.prepare_command,
         )
+
+    @property
+    def links(self) -> Links:
+        return Links(column="url", bytes_column=self.bytes_column)
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
         from mmcore_blip3.made_up_captions import make_up_parquet, make_up_tars
@@ -83,6 +88,10 @@ class Cc12mSpec(CaptionPairsSpec):
     name: ClassVar[str] = "cc12m"
     origin: ClassVar[str] = "https://github.com/google-research-datasets/conceptual-12m"
 
+    @property
+    def links(self) -> Links:
+        return attrs.evolve(super().links, tsv=("url", self.caption_column))
+
 
 @attrs.frozen(kw_only=True)
 class Cc3mSpec(CaptionPairsSpec):
@@ -91,6 +100,10 @@ class Cc3mSpec(CaptionPairsSpec):
     name: ClassVar[str] = "cc3m"
     origin: ClassVar[str] = "https://github.com/google-research-datasets/conceptual-captions"
 
+    @property
+    def links(self) -> Links:
+        return attrs.evolve(super().links, tsv=(self.caption_column, "url"))
+
 
 @attrs.frozen(kw_only=True)
 class SbuSpec(CaptionPairsSpec):
@@ -98,3 +111,8 @@ class SbuSpec(CaptionPairsSpec):
 
     name: ClassVar[str] = "sbu"
     origin: ClassVar[str] = "https://www.cs.rice.edu/~vo9/sbucaptions/"
+
+    @property
+    def links(self) -> Links:
+        lists = {"image_urls": "url", "captions": self.caption_column}
+        return attrs.evolve(super().links, tsv=("url", self.caption_column), json=lists)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import attrs
 
-from mmcore.interfaces import Source, SyntheticContent
+from mmcore.interfaces import Links, Source, SyntheticContent
 from mmcore.kit.files_spec import FilesSpec
 from mmcore_registry import doc
 
@@ -76,7 +76,16 @@ class ParquetDocumentsSpec(DocumentsSpec):
     def open(self) -> Source:
         from mmcore_blip3.parquet_documents import ParquetDocuments
 
-        return ParquetDocuments(path=self.path, bytes_column=self.bytes_column, layout=self.layout)
+        return ParquetDocuments(
+            path=self.path,
+            bytes_column=self.bytes_column,
+            layout=self.layout,
+            prepare=self.prepare_command,
+        )
+
+    @property
+    def links(self) -> Links:
+        return Links(column="images", bytes_column=self.bytes_column)
 
 
 @attrs.frozen(kw_only=True)

@@ -15,8 +15,8 @@ from mmcore.interfaces import SyntheticContent
 from mmcore.kit.conversation import TAG
 from mmcore.kit.drawing import Picture
 from mmcore.kit.made_up import draw_row, row_generator, shard_ranges, write_whole
+from mmcore.kit.made_up_files import encoded
 from mmcore.kit.quiz import questions
-from mmcore_blip3.made_up_captions import encoded
 
 MODELS = ("made-up-7b", "made-up-13b", "made-up-70b", "made-up-v")
 """Whose answers the made-up judge has rated."""

@@ -24,12 +24,14 @@ class ParquetDocuments:
         path: the files, as a path or a glob pattern.
         bytes_column: column of the pictures, slot by slot beside the texts.
         layout: how slots become parts.
+        prepare: the command that makes such files of the published ones.
     """
 
-    def __init__(self, *, path: str, bytes_column: str, layout: Layout) -> None:
+    def __init__(self, *, path: str, bytes_column: str, layout: Layout, prepare: str) -> None:
         self.path = path
         self.bytes_column = bytes_column
         self.layout = layout
+        self.prepare = prepare
 
     def shards(self) -> Sequence[Shard]:
         return find_shards(self.path)
@@ -55,7 +57,7 @@ class ParquetDocuments:
             raise ValueError(
                 f"{shard.path} has no column {self.bytes_column!r}; wanted the same rows with the "
                 "pictures' bytes beside them, a list with null where a slot is text or its link "
-                f"was dead, for training fetches nothing; it has: {listing}"
+                f"was dead, for training fetches nothing: `{self.prepare}`; it has: {listing}"
             )
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from mmcore.interfaces import ImageRef, Rejection, Row, Sample, SampleKey, Shard
 from mmcore.kit import json_rows, parquet_rows
-from mmcore.kit.conversation import check_text
 from mmcore.kit.files import find_shards, pictures_root
+from mmcore.kit.row_values import check_text
 
 JSON, COLUMNS, ROOT = "json", "columns", "root"
 """The row's keys: an undecoded entry, or undecoded columns; and the folder of the pictures."""

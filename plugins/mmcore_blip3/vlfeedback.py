@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from mmcore.interfaces import Rejection, Row, Sample, SampleKey
-from mmcore.kit.conversation import Turn, check_text, lay_out
+from mmcore.kit.conversation import Turn, lay_out
+from mmcore.kit.row_values import check_text
 from mmcore_blip3.preference_pairs import pair_of
 from mmcore_blip3.record_files import RecordFiles
 

@@ -27,7 +27,6 @@ def found(sources: Any, preparer: Any) -> Audit:
         lanes=8,
         look_ahead=8,
         block_rows=4,
-        read_memory=10**9,
         samples=80,
     )
 
@@ -52,7 +51,6 @@ def test_it_is_the_beginning_of_what_is_trained_on(sources: Any, preparer: Any) 
         lanes=2,
         look_ahead=8,
         block_rows=4,
-        read_memory=10**9,
         samples=1,
     )
     loader = PackLoader(
@@ -63,7 +61,6 @@ def test_it_is_the_beginning_of_what_is_trained_on(sources: Any, preparer: Any) 
         packs_per_step=2,
         look_ahead=8,
         block_rows=4,
-        read_memory=10**9,
     )
     first = loader.next_step().batches[0]
     loader.close()

@@ -44,7 +44,7 @@ def open_lane(
     number: int = 1,
     **changes: int,
 ) -> Lane:
-    numbers = {"seed": 4, "lanes": 3, "look_ahead": 6, "block_rows": 4, "read_memory": 10**9}
+    numbers = {"seed": 4, "lanes": 3, "look_ahead": 6, "block_rows": 4}
     numbers |= changes
     readers = [SourceReader(label, spec) for label, spec in sources]
     return Lane(number, readers, LaneSettings(prepare, **numbers), state)

@@ -33,7 +33,6 @@ def load(memory: Any, preparer: Any) -> Any:
             "packs_per_step": 8,
             "look_ahead": 6,
             "block_rows": 4,
-            "read_memory": 10**9,
         }
         return PackLoader(**{**settings, **changes})
 

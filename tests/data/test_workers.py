@@ -35,7 +35,6 @@ def load(memory: Any, preparer: Any) -> Any:
             "packs_per_step": 2,
             "look_ahead": 4,
             "block_rows": 4,
-            "read_memory": 10**9,
         }
         return PackLoader(**{**settings, **changes})
 
@@ -149,7 +148,7 @@ from multiprocessing import active_children
 
 if __name__ == "__main__":
     loader = PackLoader(sources=[("a", conftest.MemorySpec())], preparer=conftest.make_preparer(),
-        seed=0, lanes=2, packs_per_step=2, look_ahead=4, block_rows=4, read_memory=10**9, workers=1)
+        seed=0, lanes=2, packs_per_step=2, look_ahead=4, block_rows=4, workers=1)
     loader.next_step()
     print(active_children()[0].pid, flush=True)
     time.sleep(120)
