@@ -37,19 +37,17 @@ def check_pair(preferred: Sequence[Atom], dispreferred: Sequence[Atom]) -> None:
 
 def truncate_both(
     preferred: Sequence[Atom], dispreferred: Sequence[Atom], bounds: Bounds
-) -> tuple[list[Atom], list[Atom]] | None:
+) -> list[list[Atom]]:
     """Both with at most the same number of tokens of their answers, as many as fit together;
-    None where the question leaves no room for a token of each."""
+    nothing where the question leaves no room for a token of each."""
     question = _question(preferred)
     answers = _answer(preferred), _answer(dispreferred)
     room = bounds.room([*question, *question])
     if room < 2 or not bounds.fit(question):
-        return None
+        return []
     shorter = min(sum(words.tokens for words in answer) for answer in answers)
     most = max(room // 2, room - shorter)  # what the shorter one leaves is the other's
-    shortened = (_cut(answer, most) for answer in answers)
-    cut, other = ([*question, *answer] for answer in shortened)
-    return cut, other
+    return [[*question, *_cut(answer, most)] for answer in answers]
 
 
 def _question(atoms: Sequence[Atom]) -> list[Atom]:

@@ -125,33 +125,21 @@ class Preparer:
         natural, plans = self._plans(rendered, other)
         whole = [one.atoms(plans, self.tokens_per_view) for one in (rendered, other)]
         check_pair(*whole)
-        atoms = whole
+        kept = whole
         if not self._beside(rendered.words + other.words, times=2)(plans):
             self._check_truncation(natural, overflow, *whole)
-            cut = truncate_both(whole[0], whole[1], self._bounds)
-            if cut is None:
+            kept = truncate_both(whole[0], whole[1], self._bounds)
+            if not kept:
                 raise self._too_long(*whole)
-            check_pair(*cut)
-            atoms = list(cut)
-        made = [
-            attrs.evolve(
-                self._assemble(
-                    attrs.evolve(sample, parts=parts, dispreferred=()),
-                    one,
-                    learned_turns(parts) if one == all_of_it else None,
-                    document=False,
-                ),
-                shrunk=plans != natural,
-                truncated=one != all_of_it,
-            )
-            for parts, one, all_of_it in zip(turns, atoms, whole, strict=True)
-        ]
+            check_pair(*kept)
+        made = []
+        for parts, atoms, before in zip(turns, kept, whole, strict=True):
+            cut = _tokens(atoms) < _tokens(before)
+            one = self._assemble(sample, atoms, None if cut else learned_turns(parts), False)
+            made.append(attrs.evolve(one, shrunk=plans != natural, truncated=cut))
         preferred, dispreferred = made
-        return attrs.evolve(
-            preferred,
-            dispreferred=dispreferred,
-            truncated=preferred.truncated or dispreferred.truncated,
-        )
+        cut = preferred.truncated or dispreferred.truncated
+        return attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut)
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
         """The views of each picture: decoded and cut as planned.
@@ -236,7 +224,7 @@ class Preparer:
 
     def _too_long(self, *sequences: Sequence[Atom]) -> Rejection:
         """For a sample of one sequence, or of several that show the same views."""
-        tokens = sum(atom.tokens for sequence in sequences for atom in sequence)
+        tokens = sum(map(_tokens, sequences))
         views = sum(atom.views for atom in sequences[0])
         return Rejection(
             "too-long",
@@ -297,6 +285,10 @@ class Preparer:
             document=document,
             group=sample.group,
         )
+
+
+def _tokens(atoms: Sequence[Atom]) -> int:
+    return sum(atom.tokens for atom in atoms)
 
 
 def learned_turns(parts: Sequence[Part]) -> int:

@@ -228,14 +228,17 @@ def _pairs(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
     if facts.at(*stage, "data") is None or facts.at(*stage, "objectives") is None:
         return  # not all of them are known
     below = dict(facts.below(*stage))
-    objectives = {path: one for path, one in below.items() if isinstance(one, ObjectiveSpec)}
-    reading = {path: one for path, one in objectives.items() if one.reads_pairs}
-    sources = {path: one for path, one in below.items() if isinstance(one, SourceSpec)}
-    giving = {path: one for path, one in sources.items() if one.gives_pairs}
+    reading = {
+        path: one
+        for path, one in below.items()
+        if isinstance(one, ObjectiveSpec) and one.reads_pairs
+    }
+    giving = {
+        path: one for path, one in below.items() if isinstance(one, SourceSpec) and one.gives_pairs
+    }
     if giving and not reading:
-        names = " and ".join(sorted({repr(one.name) for one in objectives.values()}))
         for path, source in giving.items():
-            message = f"{source.name!r} gives preference pairs, of which {names} can make nothing"
+            message = f"{source.name!r} gives preference pairs, and no objective reads them"
             hint = "name an objective that reads pairs"
             if hasattr(source, "learn"):
                 hint += ', or let the preferred answers be learned as they are: learn = "preferred"'

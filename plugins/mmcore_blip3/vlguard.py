@@ -59,9 +59,13 @@ class VlGuard:
 
     def rows(self, shard: Shard, start: int, stop: int) -> Iterator[Row]:
         root = pictures_root(self.images, shard)
-        for entry, number in self._index(shard)[start:stop].tolist():
-            [encoded] = read_rows(shard.path, entry, entry + 1)
-            yield {JSON: encoded, NUMBER: number, ROOT: root}
+        index = self._index(shard)[start:stop]
+        if not len(index):
+            return
+        first, last = int(index[0, 0]), int(index[-1, 0])
+        entries = list(read_rows(shard.path, first, last + 1))
+        for entry, number in index.tolist():
+            yield {JSON: entries[entry - first], NUMBER: number, ROOT: root}
 
     def parse(self, row: Row, key: SampleKey) -> Sample:
         number, root = row[NUMBER], row[ROOT]

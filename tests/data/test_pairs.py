@@ -143,6 +143,8 @@ def test_only_the_answer_that_was_cut_may_lack_its_end(preparer: Any) -> None:
     preferred, dispreferred = one.sequences
     assert (preferred.ends, dispreferred.ends) == (1, None)
     assert faults(one, preparer()) == []
+    [one] = preparer().tokenize(pair(ask(27), good="", bad="b" * 99), "truncate")
+    assert [sequence.ends for sequence in one.sequences] == [1, None], "an empty one is whole"
 
 
 def test_pairs_that_teach_nothing_are_rejected(preparer: Any) -> None:
@@ -165,8 +167,9 @@ def test_truncation_where_an_answer_ends_in_words_that_are_not_learned() -> None
     question, newline = Words((1, 2), learned=False), Words((9,), learned=False)
     long, short = ([question, Words((3,) * n, learned=True), newline] for n in (9, 2))
     cut = truncate_both(long, short, Bounds(tokens=4 + 3 + 6, views=0))
-    assert cut == ([question, Words((3,) * 6, learned=True)], short)
-    assert truncate_both(long, short, Bounds(tokens=4, views=0)) is None
+    assert cut == [[question, Words((3,) * 6, learned=True)], short]
+    assert truncate_both(long, short, Bounds(tokens=5, views=0)) == []
+    assert truncate_both(long, short, Bounds(tokens=6, views=0)) != []
 
 
 turns = st.lists(st.integers(0, 40), min_size=1, max_size=3)
@@ -275,6 +278,29 @@ def test_packs_without_pictures_in_pairs_need_no_second_place(preparer: Any, pic
     batch = collate(samples, tiles, view=prepare.view, tokens_per_view=3, lane=0)
     assert batch.image_token_source_K is None
     assert batch.pairs == ((1, 2),)
+
+
+def test_pictures_sampled_as_a_whole_are_shown_twice_too(preparer: Any, picture: Any) -> None:
+    tiler = preparer().tiler
+
+    class Whole(type(tiler)):
+        """All views of a picture as one group of patches."""
+
+        def plan(self, *args: Any, **keys: Any) -> Any:
+            return attrs.evolve(super().plan(*args, **keys), groups=1)
+
+        def cut(self, image: Any, plan: Any, view: Any) -> Any:
+            tiles = super().cut(image, plan, view)
+            mask = tiles.patch_mask_NP.reshape(1, -1)
+            order = torch.arange(mask.size).numpy()[None]
+            return attrs.evolve(tiles, patch_mask_NP=mask, patch_order_NP=order)
+
+    prepare = preparer(tiler=Whole())
+    [one] = prepare.tokenize(pair(picture, ask(1), good="b", bad="c"), "split")
+    batch = collate([one], [prepare.realise(one)], view=prepare.view, tokens_per_view=3, lane=0)
+    assert (one.views, batch.views, len(batch.pixels_NCHW)) == (5, 5, 5)
+    assert batch.image_token_source_K is not None
+    assert batch.image_token_source_K.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_dispreferred_answers_have_targets_but_weigh_nothing(packed: Any) -> None:

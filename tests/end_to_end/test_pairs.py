@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mmcore
-from mmcore.data.collate import collate
+from mmcore.data.collate import blank_batch, collate
 from mmcore.data.prepare import Preparer
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import (
@@ -35,10 +35,11 @@ class Margin:
     def loss(self, forward: Forward, batch: PackedBatch) -> torch.Tensor:
         h_TE = forward.hidden(batch)
         nll_L = forward.nll(h_TE[batch.label_index_L], batch.targets_L)
-        nll_S = nll_L.new_zeros(len(batch.segments))
+        nll_S = nll_L.new_zeros(max(1, len(batch.segments)))
         nll_S = nll_S.index_add(0, batch.label_segment_L, nll_L)
-        preferred, dispreferred = torch.tensor(batch.pairs).T
-        return torch.nn.functional.softplus(nll_S[preferred] - nll_S[dispreferred]).sum()
+        pairs = torch.tensor(batch.pairs, dtype=torch.long, device=nll_S.device).reshape(-1, 2)
+        preferred, dispreferred = nll_S[pairs].unbind(1)
+        return torch.nn.functional.softplus(preferred - dispreferred).sum()
 
 
 @attrs.frozen(kw_only=True)
@@ -129,3 +130,13 @@ def test_ordinary_fine_tuning_beside_it_learns_the_preferred_answers_alone(
     assert objective.count(both) == objective.count(preferred) > 0
     found, wanted = (objective.loss(model, one) for one in (both, preferred))
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_blank_pack_has_no_pairs_and_still_a_graph(model, preparer) -> None:
+    objective, blank = MarginSpec().build(), blank_batch(preparer.view, preparer.text)
+    assert objective.count(blank) == 0
+    loss = objective.loss(model, blank)
+    assert loss.item() == 0
+    model.zero_grad()
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)

@@ -201,8 +201,8 @@ def test_pairs_need_an_objective_that_reads_them(rivals):
         'learn = "preferred"'
     )
     assert rivals(talk) == [
-        "demo.toml:34: stages.base.data.0.use: 'rivals' gives preference pairs, of which 'talk' "
-        f"can make nothing; {hint}"
+        "demo.toml:34: stages.base.data.0.use: 'rivals' gives preference pairs, and no objective "
+        f"reads them; {hint}"
     ]
     assert rivals(duel) == []
     assert rivals(f"{talk}, {duel}") == [], "one may read pairs and the other what is preferred"

@@ -1,5 +1,6 @@
 """Every announced component of ours passes the conformance kit."""
 
+import attrs
 import pytest
 
 from mmcore.interfaces import ViewFormat
@@ -10,6 +11,8 @@ from mmcore.testing import (
     check_tiler,
     check_token_sampler,
 )
+from mmcore_blip3.preferences_spec import PreferencePairsSpec
+from mmcore_blip3.spec import LlavaJsonSpec
 from mmcore_registry import discover
 
 
@@ -42,3 +45,32 @@ def test_tiler(component):
 @ours("source")
 def test_source(component, tmp_path):
     check_source(component.spec(path=str(tmp_path)), tmp_path / "made")
+
+
+def test_a_source_that_hides_its_pairs_is_caught(tmp_path):
+    @attrs.frozen(kw_only=True)
+    class Hiding(PreferencePairsSpec):
+        """Gives pairs and does not say so."""
+
+        @property
+        def gives_pairs(self):
+            return False
+
+        def open(self):
+            return PreferencePairsSpec(path=self.path).open()
+
+    with pytest.raises(AssertionError, match="gives_pairs is False, but the worse answer of the"):
+        check_source(Hiding(path="x"), tmp_path / "made")
+
+
+def test_a_source_that_promises_pairs_must_give_them(tmp_path):
+    @attrs.frozen(kw_only=True)
+    class Promising(LlavaJsonSpec):
+        """Says that it gives pairs."""
+
+        @property
+        def gives_pairs(self):
+            return True
+
+    with pytest.raises(AssertionError, match="gives_pairs is True, but the worse answer of the"):
+        check_source(Promising(path="x"), tmp_path / "made")
