@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmcore.data import images
 from mmcore.data import prepare as prepare_module
 from mmcore.data.audit import audit, faults
 from mmcore.data.collate import collate
@@ -105,8 +106,8 @@ def test_pictures_shrink_alike_until_both_sequences_fit(preparer: Any, picture: 
 
 def test_a_picture_is_read_and_decoded_once(preparer: Any, picture: Any, monkeypatch: Any) -> None:
     calls: list[str] = []
-    real = ImageRef.read
-    monkeypatch.setattr(ImageRef, "read", lambda ref: (calls.append("read"), real(ref))[1])
+    read = images.picture_bytes
+    monkeypatch.setattr(images, "picture_bytes", lambda ref: (calls.append("read"), read(ref))[1])
     prepare = preparer()
     [one] = prepare.tokenize(pair(picture, ask(1), good="b", bad="c"), "split")
     assert calls == ["read"], "one header for both sequences"
