@@ -12,7 +12,6 @@ import re
 import tarfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 import attrs
@@ -246,11 +245,11 @@ def split_name(name: str, key_pattern: str = FIRST_DOT) -> tuple[str, str]:
     >>> split_name("a.b/7.seg.PNG")
     ('a.b/7', 'seg.png')
     """
-    file_name = PurePosixPath(name).name
+    folder, slash, file_name = name.rpartition("/")
     found = re.match(rf"({key_pattern})\.(.+)", file_name, re.DOTALL)
     if found is None:
         return name, ""
-    return name[: len(name) - len(file_name)] + found[1], found[found.re.groups].lower()
+    return folder + slash + found[1], found[found.re.groups].lower()
 
 
 class _Headers:
