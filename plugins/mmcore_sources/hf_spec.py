@@ -28,7 +28,6 @@ class HfSpec(FolderSpec, ColumnsSpec):
     """
 
     name: ClassVar[str] = "hf"
-    origin: ClassVar[str] = "your own choice of datasets; nothing is fetched while training runs"
 
     path: str = attrs.field(
         metadata=doc("a saved folder, a folder laid out like a dataset, or a dataset's name")
