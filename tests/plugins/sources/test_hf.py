@@ -8,7 +8,7 @@ import pytest
 from mmcore.interfaces import SyntheticContent
 from mmcore.testing.source import check_source
 from mmcore_registry import Problem
-from mmcore_sources import hf_spec
+from mmcore_sources import hf_source, hf_spec
 from mmcore_sources.hf_spec import HfSpec
 
 FORMS = {
@@ -90,6 +90,18 @@ def test_what_was_selected_and_shuffled_is_what_was_saved(captions, tmp_path, re
         "document+: c",
         "document+: a",
     ]
+
+
+def test_any_rows_can_be_read_alone_and_few_at_a_time(captions, tmp_path, monkeypatch):
+    monkeypatch.setattr(hf_source, "ROWS_AT_ONCE", 3)
+    captions.save_to_disk(tmp_path / "x")
+    source = HfSpec(path=str(tmp_path / "x")).open()
+    (shard,) = source.shards()
+    whole = list(source.rows(shard, 0, 7))
+    assert [row["text"] for row in whole] == [b"a", None, b"c", b"d", b"e", b"f", b"g"]
+    for start in range(8):
+        for stop in range(start, 8):
+            assert list(source.rows(shard, start, stop)) == whole[start:stop]
 
 
 def test_messages_and_lists_of_pictures(pictures, tmp_path, read):
@@ -186,6 +198,12 @@ def test_name_is_looked_up_in_the_cache_alone(captions, pictures, tmp_path, read
     assert read(spec) == seen(pictures)
     assert not list(spec.problems())
     assert asked == []
+
+
+def test_a_store_is_not_asked_by_a_check():
+    assert not list(HfSpec(path="memory://nowhere", streaming=True).problems())
+    assert list(HfSpec(path="memory://nowhere").problems())
+    assert list(HfSpec(path="hf://datasets/me/mine", streaming=True).problems())
 
 
 def test_the_hub_is_never_streamed():
