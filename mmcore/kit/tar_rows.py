@@ -9,10 +9,8 @@ so a member may be called anything.
 from __future__ import annotations
 
 import re
-import tarfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 import attrs
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from mmcore.interfaces import Rejection
 from mmcore.kit import store
 from mmcore.kit.kept import INDEXES
+from mmcore.kit.tar_headers import TarHeaders
 
 KEY: Final = "__key__"
 """The row's key for what its members have in common, in UTF-8."""
@@ -37,15 +36,6 @@ READ_AT_ONCE: Final = 1024 * 1024
 
 GAP: Final = 64 * 1024
 """So many bytes between two members are read and dropped rather than asked for apart."""
-
-_COMPRESSED: Final[Mapping[bytes, str]] = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
-
-_BLOCK: Final = tarfile.BLOCKSIZE
 
 
 def count_rows(path: str, key_pattern: str = FIRST_DOT) -> int:
@@ -185,10 +175,9 @@ def _index(path: str, key_pattern: str) -> _Index:
 
 def _read_index(path: str, key_pattern: str) -> _Index:
     table = _Table(key_pattern)
-    headers = _Headers(path, store.size(path))
-    for member in headers:
-        if member.isreg() and not member.issparse():
-            table.add(member.name, (member.offset_data, member.size))
+    headers = TarHeaders(path, store.size(path))
+    for name, begin, size in headers:
+        table.add(name, (begin, size))
     cut_row = -1
     if headers.cut:
         cut_row = table.add(headers.partial, None)
@@ -246,62 +235,8 @@ def split_name(name: str, key_pattern: str = FIRST_DOT) -> tuple[str, str]:
     >>> split_name("a.b/7.seg.PNG")
     ('a.b/7', 'seg.png')
     """
-    file_name = PurePosixPath(name).name
+    folder, slash, file_name = name.rpartition("/")
     found = re.match(rf"({key_pattern})\.(.+)", file_name, re.DOTALL)
     if found is None:
         return name, ""
-    return name[: len(name) - len(file_name)] + found[1], found[found.re.groups].lower()
-
-
-class _Headers:
-    """The headers of a tar's members one after another, as far as they can be read.
-
-    Attributes:
-        cut: once all were read, what is wrong with the end of the tar, else empty.
-        partial: name of the member in which it ends, if it is known.
-    """
-
-    def __init__(self, path: str, size: int) -> None:
-        self.path, self.size, self.cut, self.partial = path, size, "", ""
-
-    def __iter__(self) -> Iterator[tarfile.TarInfo]:
-        with store.open_binary(self.path, store.AHEAD) as file:
-            self._check_plain(file.read(8))
-            file.seek(0)
-            # "r:" never unpacks, and the file object keeps faults of the disk what they are.
-            try:
-                tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # file is closed
-            except tarfile.ReadError as error:
-                raise ValueError(f"{self.path} cannot be read as tar: {error}") from error
-            while (member := self._next(tar)) is not None:
-                yield member
-                # They would be kept for getmembers().
-                tar.members.clear()  # type: ignore[attr-defined]  # in no stub
-            file.seek(tar.offset)
-            block = file.read(_BLOCK)
-            if not self.cut and (0 < len(block) < _BLOCK or any(block)):
-                self.cut = f"is cut or damaged at byte {tar.offset}, where a header is wanted"
-
-    def _next(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-        """The next member whose bytes are all there."""
-        try:
-            member = tar.next()
-        except (tarfile.ReadError, ValueError) as error:  # the latter of a negative size
-            self.cut = f"is cut or damaged after byte {min(tar.offset, self.size)}: {error}"
-            return None
-        if member is not None and member.size < 0:
-            self.cut = f"is damaged: {member.name!r} has {member.size} bytes"
-            return None
-        if member is not None and member.offset_data + member.size > self.size:
-            self.partial = member.name
-            self.cut = f"ends at byte {self.size}, in the middle of {member.name!r}"
-            return None
-        return member
-
-    def _check_plain(self, head: bytes) -> None:
-        for magic, method in _COMPRESSED.items():
-            if head.startswith(magic):
-                raise ValueError(
-                    f"{self.path} is compressed with {method}; wanted a plain tar, "
-                    "in which rows can be found without unpacking all before them"
-                )
+    return folder + slash + found[1], found[found.re.groups].lower()

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmcore.interfaces import Rejection
+from mmcore.kit import store, tar_rows
 from mmcore.kit.tar_rows import CUT, KEY, check_whole, count_rows, read_rows, split_name
 
 QUICK = settings(
@@ -214,3 +215,78 @@ def test_a_header_with_a_negative_size_ends_the_tar(write):
     whole[1024:1536] = header
     with pytest.warns(UserWarning, match="damaged"):
         assert [row["txt"] for row in all_rows(write(bytes(whole)))][:1] == [b"x"]
+
+
+def watched_reads(monkeypatch):
+    """Where and how much is read of a store."""
+    reads = []
+    whole = store.RemoteFile.read
+
+    def watched(self, size=-1):
+        begin = self.tell()
+        data = whole(self, size)
+        reads.append((begin, len(data)))
+        return data
+
+    monkeypatch.setattr(store.RemoteFile, "read", watched)
+    return reads
+
+
+def test_members_that_stand_together_are_read_together(monkeypatch):
+    import fsspec
+
+    members = [(f"{n}.{suffix}", bytes([n]) * 700) for n in range(6) for suffix in ("jpg", "txt")]
+    fsspec.filesystem("memory").pipe("/tars/0.tar", tar_bytes(members, tarfile.USTAR_FORMAT))
+    path = "memory://tars/0.tar"
+    assert count_rows(path) == 6
+    reads = watched_reads(monkeypatch)
+    monkeypatch.setattr(tar_rows, "READ_AT_ONCE", 3 * 1400)
+    rows = list(read_rows(path, 1, 6))
+    assert [row["txt"][0] for row in rows] == [1, 2, 3, 4, 5]
+    assert all(row["jpg"] == row["txt"] and len(row["jpg"]) == 700 for row in rows)
+    # Three rows, then two; the padding and header behind a portion's last member are left.
+    assert reads == [(2 * MEMBER + 512, 5 * MEMBER + 700), (8 * MEMBER + 512, 3 * MEMBER + 700)]
+
+
+def test_members_far_apart_are_read_alone(monkeypatch):
+    import fsspec
+
+    members = [("0.jpg", b"a"), ("1.jpg", bytes(200_000)), ("0.txt", b"b"), ("0.e", b"")]
+    fsspec.filesystem("memory").pipe("/tars/1.tar", tar_bytes(members, tarfile.USTAR_FORMAT))
+    path = "memory://tars/1.tar"
+    count_rows(path)
+    reads = watched_reads(monkeypatch)
+    (row,) = read_rows(path, 0, 1)
+    assert row == {KEY: b"0", "jpg": b"a", "txt": b"b", "e": b""}
+    assert [size for _, size in reads] == [1, 1024]
+
+
+def test_headers_of_a_store_are_read_in_few_requests(monkeypatch):
+    import fsspec
+
+    members = [(f"{n}.txt", b"x" * 100) for n in range(2000)]
+    fsspec.filesystem("memory").pipe("/tars/2.tar", tar_bytes(members))
+    reads = watched_reads(monkeypatch)
+    assert count_rows("memory://tars/2.tar") == 2000
+    assert len(reads) <= 2
+
+
+@given(
+    name=st.lists(st.sampled_from(["a", "B", ".", "1234", "/", "5678", "v2", "é"]), max_size=8),
+)
+@QUICK
+def test_a_name_is_its_key_a_dot_and_its_suffix(name):
+    name = "".join(name)
+    for pattern in (tar_rows.FIRST_DOT, r"\d{4}\.\d{4,5}(v\d+)?|[^.]+"):
+        key, suffix = split_name(name, pattern)
+        if suffix:
+            assert f"{key}.{suffix}" == name[: len(key) + 1] + name[len(key) + 1 :].lower()
+            assert "/" not in suffix
+        else:
+            assert key == name
+
+
+def test_an_index_is_small(write):
+    path = write([(f"{n:05}.{suffix}", b"x") for n in range(500) for suffix in ("jpg", "txt")])
+    index = tar_rows._index(path, tar_rows.FIRST_DOT)
+    assert index.nbytes <= 1000 * 20 + 500 * (5 + 8) + 16
