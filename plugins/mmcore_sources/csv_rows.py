@@ -6,6 +6,7 @@ The file is scanned once; what is kept is 16 bytes a row.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -99,4 +100,4 @@ def _spans(path: str, file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 def _lines(encoded: bytes) -> list[str]:
     """Decoded lines with their ends, divided as ``_spans`` divides them."""
-    return [line.decode(errors="surrogateescape") for line in encoded.splitlines(keepends=True)]
+    return [line.decode(errors="surrogateescape") for line in io.BytesIO(encoded)]

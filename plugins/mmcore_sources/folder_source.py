@@ -16,7 +16,7 @@ from mmcore.kit.files import find_shards, pictures_root
 from mmcore_sources.csv_rows import CsvTable, csv_table
 from mmcore_sources.samples import PICTURES, ROOT, TEXT, sample_of
 
-PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES: Final = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 METADATA: Final = ("metadata.jsonl", "metadata.csv")
 FILE_NAME: Final = "file_name"
 JSON: Final = "json"
@@ -74,6 +74,8 @@ class CaptionedFolderSource:
     def parse(self, row: Row, key: SampleKey) -> Sample:
         if JSON in row:
             row = _metadata_row(_entry(row[JSON]), self.text_column, row[ROOT])
+        if row[TEXT] is None:
+            raise Rejection("caption-missing", f"nothing is written about {row[PICTURES]}")
         return sample_of(row, key)
 
     def _of_files(self, chunk: _Chunk, start: int, stop: int) -> Iterator[Row]:
@@ -111,14 +113,15 @@ class CaptionedFolderSource:
         """The pictures of folders that no metadata file describes, in shards."""
         by_folder: dict[str, list[tuple[str, str | None]]] = {}
         for name in files:
-            path = PurePosixPath(name)
-            above = {str(parent) for parent in path.parents}
-            if path.suffix.lower() in PICTURE_SUFFIXES and not above & described:
-                caption = str(path.with_suffix(self.caption_suffix))
+            stem, _, suffix = name.rpartition(".")
+            if suffix.lower() in PICTURE_SUFFIXES:
+                caption = stem + self.caption_suffix
                 pair = (name, caption if caption in files else None)
-                by_folder.setdefault(str(path.parent), []).append(pair)
+                by_folder.setdefault(name.rpartition("/")[0] or ".", []).append(pair)
         chunks = {}
         for folder, pictures in by_folder.items():
+            if described & {folder, *map(str, PurePosixPath(folder).parents)}:
+                continue
             for start in range(0, len(pictures), PICTURES_OF_A_SHARD):
                 part = tuple(pictures[start : start + PICTURES_OF_A_SHARD])
                 chunks[Shard(f"{folder}@{start}", f"{self.path}/{folder}")] = _Chunk(part)
@@ -130,9 +133,9 @@ def _metadata_files(files: Mapping[str, Shard]) -> dict[str, str]:
     found: dict[str, str] = {}
     for wanted in METADATA:
         for name in files:
-            path = PurePosixPath(name)
-            if path.name == wanted:
-                found.setdefault(str(path.parent), name)
+            folder, _, file = name.rpartition("/")
+            if file == wanted:
+                found.setdefault(folder or ".", name)
     return dict(sorted(found.items()))
 
 

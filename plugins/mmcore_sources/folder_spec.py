@@ -23,7 +23,6 @@ class CaptionedFolderSpec(FolderSpec):
     """
 
     name: ClassVar[str] = "captioned-folder"
-    origin: ClassVar[str] = "your own pictures"
 
     path: str = attrs.field(metadata=doc("the folder"))
     captions: Captions = attrs.field(

@@ -79,10 +79,10 @@ def prepared_files(path: str, config: str, split: str) -> list[str]:
     except (FileNotFoundError, ConnectionError) as error:
         streaming = "; or streaming = true reads its files as they are"
         raise FileNotFoundError(
-            f"{path!r} was neither written by save_to_disk nor prepared on this machine, and "
-            f"nothing is fetched or copied while training runs; once, run python -c "
-            f'"import datasets; datasets.load_dataset({_call(path, config)})"'
-            f"{streaming if Path(path).is_dir() else ''} ({error})"
+            f"{path!r} was neither written by save_to_disk nor prepared by load_dataset on this "
+            "machine, and nothing is fetched or copied while training runs; to prepare it, run "
+            f'python -c "import datasets; datasets.load_dataset({_call(path, config)})"'
+            f"{streaming if Path(path).is_dir() else ''}"
         ) from error
     except ValueError as error:  # of a split or configuration; names those that there are
         raise FileNotFoundError(f"{path!r}: {error}") from error
@@ -101,8 +101,9 @@ def streamed_files(path: str, config: str, split: str) -> list[str]:
     if path.startswith("hf://") or not (store.is_url(path) or Path(path).is_dir()):
         name = path.removeprefix("hf://datasets/").removeprefix("hf://")
         raise FileNotFoundError(
-            f"{path!r} is no folder, and nothing is fetched from the Hub while training runs; "
-            f"before, run: hf download --repo-type dataset {name} --local-dir data/{name}"
+            f"{path!r} is no folder, and nothing is fetched from the Hub while training runs; a "
+            f"dataset of that name comes here with: hf download --repo-type dataset {name} "
+            f"--local-dir data/{name.rpartition('/')[2]}"
         )
     try:
         by_split = _data_files(path, config)

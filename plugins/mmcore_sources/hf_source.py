@@ -6,20 +6,23 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Final
 
 import datasets
 
 from mmcore.interfaces import Row, Sample, SampleKey, Shard
+from mmcore.kit import store
 from mmcore.kit.arrow_values import plain_values
 from mmcore.kit.files import pictures_root
-from mmcore.kit.parquet_rows import column_types, count_rows, read_rows
+from mmcore.kit.parquet_rows import (
+    BYTES_AT_ONCE,
+    ROWS_AT_ONCE,
+    column_types,
+    count_rows,
+    read_rows,
+)
 from mmcore_sources.columns import Columns
 from mmcore_sources.hf_files import files_of
 from mmcore_sources.samples import sample_of
-
-ROWS_AT_ONCE: Final = 16
-"""Rows that are turned from Arrow's memory into values at a time: they may hold whole pictures."""
 
 
 class HfSource:
@@ -31,7 +34,8 @@ class HfSource:
         config: which configuration; empty for the only one.
         streaming: read a folder's own files rather than the copy of ``load_dataset``.
         columns: what is read of a row.
-        images: folder of pictures that are named; empty for the folder of the file.
+        images: folder of pictures that are named; empty for that of the dataset or, of a streamed
+            one, of the file.
     """
 
     def __init__(
@@ -75,13 +79,28 @@ class HfSource:
         dataset = _opened(shard.path)
         types = {field.name: field.type for field in dataset.features.arrow_schema}
         self.columns.check(shard.path, types)
-        root = pictures_root(self.images, shard)
-        for begin in range(start, stop, ROWS_AT_ONCE):
-            table = dataset[begin : min(begin + ROWS_AT_ONCE, stop)]
+        # What was prepared lies in the cache; its pictures were left where they are.
+        root = self.images or (
+            self.path if Path(self.path).is_dir() else str(Path(shard.path).parent)
+        )
+        step = _rows_at_once(dataset)
+        for begin in range(start, stop, step):
+            table = dataset[begin : min(begin + step, stop)]
             values = {name: plain_values(table.column(name)) for name in self.columns.wanted}
             for number in range(table.num_rows):
                 row = {name: column[number] for name, column in values.items()}
                 yield self.columns.row(row, types, root)
+
+    def _root_of_arrow(self, shard: Shard) -> str:
+        """The pictures' folder: what was prepared lies in the cache, and they where they were."""
+        folder = store.local(self.path)
+        return self.images or (folder if os.path.isdir(folder) else pictures_root("", shard))
+
+
+def _rows_at_once(dataset: datasets.Dataset) -> int:
+    """Rows that are turned into values together: they may hold whole pictures."""
+    average = dataset.data.nbytes / max(len(dataset), 1)
+    return max(1, min(ROWS_AT_ONCE, int(BYTES_AT_ONCE / max(average, 1))))
 
 
 def _is_arrow(shard: Shard) -> bool:

@@ -11,6 +11,7 @@ import attrs
 
 from mmcore.interfaces import Source, SyntheticContent
 from mmcore.kit.files_spec import FolderSpec
+from mmcore.kit.store import is_url
 from mmcore_registry import Problem, doc
 from mmcore_sources.columns_spec import ColumnsSpec
 
@@ -28,7 +29,6 @@ class HfSpec(FolderSpec, ColumnsSpec):
     """
 
     name: ClassVar[str] = "hf"
-    origin: ClassVar[str] = "your own choice of datasets; nothing is fetched while training runs"
 
     path: str = attrs.field(
         metadata=doc("a saved folder, a folder laid out like a dataset, or a dataset's name")
@@ -51,7 +51,7 @@ class HfSpec(FolderSpec, ColumnsSpec):
         yield from super().problems()
         if not is_installed():
             yield Problem("use", "needs the package datasets", INSTALL, machine=True)
-        elif self.synthetic is None:
+        elif self.synthetic is None and not self._is_in_a_store:
             from mmcore_sources.hf_files import files_of
 
             try:
@@ -61,6 +61,11 @@ class HfSpec(FolderSpec, ColumnsSpec):
 
     def has_files(self) -> bool:
         return True  # it may be a name; ``problems`` looks, and can say what is wrong
+
+    @property
+    def _is_in_a_store(self) -> bool:
+        """Whether only the run will see what is there: a store may be long in answering."""
+        return self.streaming and is_url(self.path) and not self.path.startswith("hf://")
 
     def open(self) -> Source:
         check_installed()

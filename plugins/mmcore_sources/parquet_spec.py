@@ -17,7 +17,6 @@ class ParquetSpec(FilesSpec, ColumnsSpec):
     """Captions, conversations or questions about pictures, in parquet files of your own."""
 
     name: ClassVar[str] = "parquet"
-    origin: ClassVar[str] = "your own parquet files"
 
     def open(self) -> Source:
         from mmcore_sources.parquet_source import ParquetSource

@@ -24,7 +24,6 @@ class WebdatasetSpec(FilesSpec):
     """
 
     name: ClassVar[str] = "webdataset"
-    origin: ClassVar[str] = "your own tars, not compressed"
 
     image_members: tuple[str, ...] = attrs.field(
         default=("jpg", "jpeg", "png", "webp"),

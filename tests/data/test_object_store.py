@@ -26,6 +26,8 @@ from mmcore_blip3.annotations_spec import VisualGenomeSpec
 from mmcore_blip3.captions_spec import Blip3KaleSpec, Cc12mSpec
 from mmcore_blip3.documents_spec import Mint1tArxivSpec, ObelicsSpec
 from mmcore_blip3.spec import LlavaJsonSpec
+from mmcore_sources.folder_spec import CaptionedFolderSpec
+from mmcore_sources.hf_spec import HfSpec
 
 SPECS = {
     "parquet": ObelicsSpec(path="x"),
@@ -34,6 +36,8 @@ SPECS = {
     "pairs": Cc12mSpec(path="x"),
     "json": LlavaJsonSpec(path="x"),
     "regions": VisualGenomeSpec(path="x", boxes=True),
+    "photos": CaptionedFolderSpec(path="x"),
+    "hub": HfSpec(path="x", streaming=True),
 }
 
 SLOW = b"<Error><Code>ServiceUnavailable</Code><Message>come again</Message></Error>"

@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+import mmcore
 from mmcore.cli.main import VERBS
 from mmcore.training.hooks import RunHooks
 from mmcore_registry import discover
@@ -48,6 +49,20 @@ def test_every_key_of_a_recipe_has_a_comment_over_it_where_it_first_appears(root
         tomllib.loads(recipe.read_text())
         commented = [number for number, line in enumerate(lines) if line.startswith("#")]
         assert len(commented) > len(lines) / 5, f"{recipe.name} has too few comments"
+
+
+def test_tables_of_the_page_about_data_are_sound(root):
+    page = (root / "docs" / "data.md").read_text()
+    tables = [
+        table
+        for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+        for stages in tomllib.loads(block).get("stages", {}).values()
+        for table in stages
+    ]
+    assert len({table["use"] for table in tables}) >= 6
+    for table in tables:
+        spec = mmcore.spec("source", **table)
+        assert [one for one in spec.problems() if not one.machine] == []
 
 
 def test_example_of_the_plugin_page_is_the_package_that_is_tested(root):

@@ -5,10 +5,10 @@ import json
 import datasets
 import pytest
 
-from mmcore.interfaces import SyntheticContent
+from mmcore.interfaces import Rejection, SyntheticContent
 from mmcore.testing.source import check_source
 from mmcore_registry import Problem
-from mmcore_sources import hf_spec
+from mmcore_sources import hf_source, hf_spec
 from mmcore_sources.hf_spec import HfSpec
 
 FORMS = {
@@ -92,6 +92,18 @@ def test_what_was_selected_and_shuffled_is_what_was_saved(captions, tmp_path, re
     ]
 
 
+def test_any_rows_can_be_read_alone_and_few_at_a_time(captions, tmp_path, monkeypatch):
+    monkeypatch.setattr(hf_source, "ROWS_AT_ONCE", 3)
+    captions.save_to_disk(tmp_path / "x")
+    source = HfSpec(path=str(tmp_path / "x")).open()
+    (shard,) = source.shards()
+    whole = list(source.rows(shard, 0, 7))
+    assert [row["text"] for row in whole] == [b"a", None, b"c", b"d", b"e", b"f", b"g"]
+    for start in range(8):
+        for stop in range(start, 8):
+            assert list(source.rows(shard, start, stop)) == whole[start:stop]
+
+
 def test_messages_and_lists_of_pictures(pictures, tmp_path, read):
     """The chat form: contents in parts, whose keys are the same in all of them."""
     words = {"type": "text", "text": "Same?"}
@@ -162,6 +174,24 @@ def test_folder_must_be_prepared_before(repository, pictures, read):
     assert read(spec) == seen(pictures)
 
 
+def test_pictures_of_a_prepared_folder_are_read_where_they_lie(pictures, tmp_path, read):
+    """The prepared table has their whole paths; those elsewhere stay out of reach."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    lines = []
+    for number, data in enumerate(pictures):
+        (folder / f"{number}.png").write_bytes(data)
+        lines.append(json.dumps({"file_name": f"{number}.png", "text": f"{number}"}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    prepared = datasets.load_dataset(str(folder), split="train")
+    assert prepared.with_format("arrow")[:]["image"].to_pylist()[0]["bytes"] is None
+    wanted = [[data, f"document+: {number}"] for number, data in enumerate(pictures)]
+    assert read(HfSpec(path=str(folder))) == wanted
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(Rejection, match="image-outside-root"):
+        read(HfSpec(path=str(folder), images=str(tmp_path / "elsewhere")))
+
+
 def test_name_is_looked_up_in_the_cache_alone(captions, pictures, tmp_path, read, monkeypatch):
     asked = []
     monkeypatch.setattr("socket.socket.connect", lambda *where: asked.append(where))
@@ -186,6 +216,12 @@ def test_name_is_looked_up_in_the_cache_alone(captions, pictures, tmp_path, read
     assert read(spec) == seen(pictures)
     assert not list(spec.problems())
     assert asked == []
+
+
+def test_a_store_is_not_asked_by_a_check():
+    assert not list(HfSpec(path="memory://nowhere", streaming=True).problems())
+    assert list(HfSpec(path="memory://nowhere").problems())
+    assert list(HfSpec(path="hf://datasets/me/mine", streaming=True).problems())
 
 
 def test_the_hub_is_never_streamed():
