@@ -78,9 +78,8 @@ def _source(one: SourceFindings, share: ShareFindings | None) -> tuple[str, ...]
         one.label,
         "not counted" if one.rows is None else f"{one.rows:,}",
         *map(str, counts),
-        _spread(one.tokens),
-        _spread(one.views),
-        f"{one.learned_share:.0%}",
+        *((_spread(one.tokens), _spread(one.views)) if one.samples else ("-", "-")),
+        f"{one.learned_share:.0%}" if one.samples else "-",
         f"{one.share:.2%}",
         "-" if share is None else f"{share.drawn:.2%}",
     )

@@ -116,7 +116,9 @@ def opened(reader: SourceReader) -> tuple[Sequence[Shard], list[str]]:
             spec.synthesize(spec.folder, spec.synthetic)
         return reader.shards, []
     except DataFault as fault:
-        return (), [str(fault)]
+        missing = isinstance(fault.__cause__, FileNotFoundError) and spec.origin
+        hint = f"; {spec.name!r} comes from {spec.origin}" if missing else ""
+        return (), [f"{fault}{hint}"]
     except (ValueError, OSError) as error:
         return (), [f"source {reader.label!r}, path {spec.path!r}: {error}"]
 

@@ -39,6 +39,7 @@ def test_one_bad_source_does_not_hide_the_others(look, captions, png, tmp_path):
     [stage] = check(found, rows=6)
     missing, cut, sound, nothing = stage.sources
     assert "no file matches" in missing.faults[0]
+    assert "'cc3m' comes from https://" in missing.faults[0]
     assert "cannot be read as parquet" in cut.faults[0]
     assert "holds no rows" in nothing.faults[0]
     assert [len(one.faults) for one in stage.sources] == [1, 1, 0, 1]
