@@ -12,7 +12,11 @@ from mmcore.inspection.check import StageFindings
 from mmcore.inspection.findings import SourceFindings
 from mmcore.inspection.mixture import MixtureFindings, ShareFindings
 
-SHOWN_FAULTS = 20
+SHOWN_FAULTS = 3
+"""Of one source; there may be others to tell of."""
+
+LONGEST = 300
+"""Characters of a message; more of it is for --json."""
 
 LEGEND = (
     "tokens, views: least/median/most of a sample; wanted, drawn: shares of the stage's samples"
@@ -44,14 +48,16 @@ def check_lines(
     for stage in found:
         yield from stage_lines(stage, paths=paths)
     yield LEGEND
-    faults = [f"{stage.name}: {fault}" for stage in found for fault in stage.violations]
-    if not faults:
+    count = sum(len(faults) for stage in found for faults in stage.violations)
+    if not count:
         yield click.style("no faults", fg="green")
         return
-    yield click.style("1 fault" if len(faults) == 1 else f"{len(faults)} faults", fg="red")
-    yield from (f"  {fault}" for fault in faults[:SHOWN_FAULTS])
-    if len(faults) > SHOWN_FAULTS:
-        yield f"  and {len(faults) - SHOWN_FAULTS} more, which --json lists"
+    yield click.style("1 fault" if count == 1 else f"{count} faults", fg="red")
+    for stage in found:
+        for faults in stage.violations:
+            yield from (f"  {stage.name}: {printable(fault)}" for fault in faults[:SHOWN_FAULTS])
+            if len(faults) > SHOWN_FAULTS:
+                yield f"    and {len(faults) - SHOWN_FAULTS} more of it, which --json lists"
 
 
 def stage_lines(stage: StageFindings, *, paths: bool) -> Iterator[str]:
@@ -67,9 +73,16 @@ def stage_lines(stage: StageFindings, *, paths: bool) -> Iterator[str]:
         yield columns([_files(one) for one in stage.sources], indent="  ")
     for source in stage.sources:
         for one in source.rejected:
-            yield f"  {source.label}: {one.rows} x {one.reason}, first {one.key}: {one.detail}"
+            first = printable(f"{one.key}: {one.detail}")
+            yield f"  {source.label}: {one.rows} x {one.reason}, first {first}"
     if stage.mixture is not None:
         yield from _packs(stage.mixture)
+
+
+def printable(text: str) -> str:
+    """A message that may quote a dataset: one line, nothing that steers a terminal."""
+    shown = "".join(one if one.isprintable() else "\ufffd" for one in text)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
 
 
 def _source(one: SourceFindings, share: ShareFindings | None) -> tuple[str, ...]:
@@ -78,9 +91,8 @@ def _source(one: SourceFindings, share: ShareFindings | None) -> tuple[str, ...]
         one.label,
         "not counted" if one.rows is None else f"{one.rows:,}",
         *map(str, counts),
-        _spread(one.tokens),
-        _spread(one.views),
-        f"{one.learned_share:.0%}",
+        *((_spread(one.tokens), _spread(one.views)) if one.samples else ("-", "-")),
+        f"{one.learned_share:.0%}" if one.samples else "-",
         f"{one.share:.2%}",
         "-" if share is None else f"{share.drawn:.2%}",
     )

@@ -45,9 +45,9 @@ class StageFindings:
     faults: tuple[str, ...] = ()
 
     @property
-    def violations(self) -> list[str]:
-        """All faults of the stage; empty for sound data."""
-        return [*(fault for source in self.sources for fault in source.faults), *self.faults]
+    def violations(self) -> list[Sequence[str]]:
+        """Faults of every source that has some, then those of the mixture; empty for sound data."""
+        return [faults for faults in (*(one.faults for one in self.sources), self.faults) if faults]
 
 
 def work(look: Look, rows: int) -> int:
@@ -95,12 +95,14 @@ def check_source(
 ) -> SourceFindings:
     """One source, opened by itself; what is wrong with it is among the findings."""
     reader, tally = SourceReader(label, spec), Tally()
+    what = f"{data.stage.name}: {label}"
+    on_step(what, 0)
     shards, faults = opened(reader)
     tally.faults += faults
     for row in look_at_rows(reader, data.preparer, rows) if shards else ():
         tally.add(row)
-        on_step(f"{data.stage.name}: {label}", 1 if row.key else 0)
-    on_step(f"{data.stage.name}: {label}", rows - tally.read)
+        on_step(what, 1 if row.key else 0)
+    on_step(what, rows - tally.read)
     return tally.findings(reader, shards, share=share, max_rejected_share=max_rejected_share)
 
 
@@ -116,7 +118,9 @@ def opened(reader: SourceReader) -> tuple[Sequence[Shard], list[str]]:
             spec.synthesize(spec.folder, spec.synthetic)
         return reader.shards, []
     except DataFault as fault:
-        return (), [str(fault)]
+        missing = isinstance(fault.__cause__, FileNotFoundError) and spec.origin
+        hint = f"; {spec.name!r} comes from {spec.origin}" if missing else ""
+        return (), [f"{fault}{hint}"]
     except (ValueError, OSError) as error:
         return (), [f"source {reader.label!r}, path {spec.path!r}: {error}"]
 

@@ -200,6 +200,7 @@ def _source(
     on_step: Step,
 ) -> ShownSource:
     reader, what = SourceReader(label, spec), f"{data.stage.name}: {label}"
+    on_step(what, 0)
     shards, faults = opened(reader)
     chosen, rejected, read = _Chosen(samples), [], 0
     for row in look_at_rows(reader, data.preparer, ROWS_A_SAMPLE * samples) if shards else ():

@@ -109,6 +109,7 @@ class ChatTextFormat:
                 f"{files.origin} has {self._ids} ids and wants one more for pictures, but the "
                 f"model's vocabulary has {rows} rows; a larger `vocabulary` appends some"
             )
+        self._names = {one.id: name for name, one in self.controls.items()} | {self.image_id: IMAGE}
         self._template = ChatTemplate(files.template, files.names) if files.template else None
         self.turn_end_id = self._turn_end_id()
 
@@ -154,9 +155,7 @@ class ChatTextFormat:
 
     def special(self, token: int) -> str:
         """What a special token is called; empty for every other id."""
-        if token == self.image_id:
-            return IMAGE
-        return next((name for name, one in self.controls.items() if one.id == token), "")
+        return self._names.get(token, "")
 
     def _document(self, parts: Sequence[Part]) -> Iterator[TextRun | ImageSlot]:
         if self._begin:

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from mmcore.cli.distributions import bars
+from mmcore.cli.findings import SHOWN_FAULTS, printable
 
 SMALLER = ("max_tokens = 1024", "max_tokens = 2048")
 
@@ -41,6 +42,28 @@ def test_check_fails_where_a_source_does(mmcore, recipe):
     assert "only: source 'llava-json', path 'data/*.json'" in done.stdout
     assert mmcore("data", "check", name, "--made-up", "--rows", "4").exit_code == 0
     assert not os.path.exists("data")
+
+
+def test_many_faults_of_one_source_do_not_hide_another(mmcore, recipe, monkeypatch):
+    from mmcore_blip3.llava_json import LlavaJsonSource
+
+    def broken(self, row, key):
+        raise KeyError("conversations")
+
+    monkeypatch.setattr(LlavaJsonSource, "parse", broken)
+    second = '[[stages.data]]\nuse = "cc3m"\npath = "gone/*.tar"\n'
+    name = recipe(SMALLER, ("synthetic = { rows = 8 }", f"synthetic = {{ rows = 8 }}\n{second}"))
+    done = mmcore("data", "check", name)
+    assert done.exit_code == 1
+    assert "9 faults" in done.stdout
+    assert done.stdout.count("KeyError: 'conversations'") == SHOWN_FAULTS
+    assert "and 5 more of it" in done.stdout
+    assert "source 'cc3m', path 'gone/*.tar'" in done.stdout
+
+
+def test_messages_do_not_steer_a_terminal():
+    assert printable("a\x1b[2Jb\nc") == "a\ufffd[2Jb\ufffdc"
+    assert len(printable("x" * 1000)) < 310
 
 
 def test_preview_writes_one_page(mmcore, recipe):

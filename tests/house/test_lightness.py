@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "timm", "torchvision", "deepspeed", "xformers", "datasets")
+HEAVY = (
+    "torch",
+    "transformers",
+    "timm",
+    "torchvision",
+    "deepspeed",
+    "xformers",
+    "datasets",
+    "matplotlib",
+)
 
 PROGRAM = """
 import json, sys
@@ -29,6 +38,9 @@ print(json.dumps([code or 0, heavy]), file=sys.stderr)
         ["show", "perceiver"],
         ["run", "--help"],
         ["generate", "--help"],
+        ["data", "check", "--help"],
+        ["data", "preview", "--help"],
+        ["data", "stats", "--help"],
         ["check", "recipes/blip3_tiny.toml"],
         ["show", "recipes/blip3_tiny.toml"],
     ],

@@ -9,7 +9,8 @@ function filter() {
     section.hidden = stage.value !== "" && section.dataset.stage !== stage.value;
     let sources = 0;
     for (const part of section.querySelectorAll("section.source")) {
-      part.hidden = source.value !== "" && part.dataset.source !== source.value;
+      const unchanged = changed.checked && part.querySelector(".changed") === null;
+      part.hidden = unchanged || (source.value !== "" && part.dataset.source !== source.value);
       for (const sample of part.querySelectorAll(".sample")) {
         sample.hidden = changed.checked && !sample.classList.contains("changed");
         if (!section.hidden && !part.hidden && !sample.hidden) shown += 1;
