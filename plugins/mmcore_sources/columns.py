@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import attrs
 
 from mmcore.interfaces import Row
 from mmcore.kit.arrow_values import holds_strings
+from mmcore.kit.store import is_url, local
 from mmcore_sources.names import Names
 from mmcore_sources.samples import PICTURES, ROOT
 
@@ -52,11 +54,19 @@ class Columns:
         if self.images:
             row[ROOT] = root
             row[PICTURES] = [
-                picture
+                below(picture, root) if isinstance(picture, str) else picture
                 for name in self.images
                 for picture in pictures_in(values[name], named=holds_strings(types[name]))
             ]
         return row
+
+
+def below(name: str, root: str) -> str:
+    """The name of a file as one below ``root``, where a dataset wrote its whole path and that lies
+    there; any other name as it is, and whether it leaves the root is seen when it is read."""
+    if not os.path.isabs(name) or is_url(root):
+        return name
+    return name.removeprefix(f"{os.path.abspath(local(root)).rstrip('/')}/")
 
 
 def pictures_in(value: object, *, named: bool) -> list[object]:

@@ -31,7 +31,8 @@ class ColumnsSpec(SourceSpec):
     images: str = attrs.field(
         default="",
         metadata=doc(
-            "folder below which pictures lie that are named; empty for the folder of each file"
+            "folder below which pictures lie that are named; empty for the folder of each file, "
+            "or of a prepared dataset"
         ),
     )
     text_column: str = attrs.field(

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import datasets
 
 from mmcore.interfaces import Row, Sample, SampleKey, Shard
+from mmcore.kit import store
 from mmcore.kit.arrow_values import plain_values
 from mmcore.kit.files import pictures_root
 from mmcore.kit.parquet_rows import (
@@ -33,7 +34,8 @@ class HfSource:
         config: which configuration; empty for the only one.
         streaming: read a folder's own files rather than the copy of ``load_dataset``.
         columns: what is read of a row.
-        images: folder of pictures that are named; empty for the folder of the file.
+        images: folder of pictures that are named; empty for that of the dataset or, of a streamed
+            one, of the file.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class HfSource:
         dataset = _opened(shard.path)
         types = {field.name: field.type for field in dataset.features.arrow_schema}
         self.columns.check(shard.path, types)
-        root = pictures_root(self.images, shard)
+        root = self._root_of_arrow(shard)
         step = _rows_at_once(dataset)
         for begin in range(start, stop, step):
             table = dataset[begin : min(begin + step, stop)]
@@ -85,6 +87,11 @@ class HfSource:
             for number in range(table.num_rows):
                 row = {name: column[number] for name, column in values.items()}
                 yield self.columns.row(row, types, root)
+
+    def _root_of_arrow(self, shard: Shard) -> str:
+        """The pictures' folder: what was prepared lies in the cache, and they where they were."""
+        folder = store.local(self.path)
+        return self.images or (folder if os.path.isdir(folder) else pictures_root("", shard))
 
 
 def _rows_at_once(dataset: datasets.Dataset) -> int:

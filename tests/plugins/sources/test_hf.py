@@ -5,7 +5,7 @@ import json
 import datasets
 import pytest
 
-from mmcore.interfaces import SyntheticContent
+from mmcore.interfaces import Rejection, SyntheticContent
 from mmcore.testing.source import check_source
 from mmcore_registry import Problem
 from mmcore_sources import hf_source, hf_spec
@@ -172,6 +172,24 @@ def test_folder_must_be_prepared_before(repository, pictures, read):
     datasets.load_dataset(str(repository), "all")
     assert not list(spec.problems())
     assert read(spec) == seen(pictures)
+
+
+def test_pictures_of_a_prepared_folder_are_read_where_they_lie(pictures, tmp_path, read):
+    """The prepared table has their whole paths; those elsewhere stay out of reach."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    lines = []
+    for number, data in enumerate(pictures):
+        (folder / f"{number}.png").write_bytes(data)
+        lines.append(json.dumps({"file_name": f"{number}.png", "text": f"{number}"}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    prepared = datasets.load_dataset(str(folder), split="train")
+    assert prepared.with_format("arrow")[:]["image"].to_pylist()[0]["bytes"] is None
+    wanted = [[data, f"document+: {number}"] for number, data in enumerate(pictures)]
+    assert read(HfSpec(path=str(folder))) == wanted
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(Rejection, match="image-outside-root"):
+        read(HfSpec(path=str(folder), images=str(tmp_path / "elsewhere")))
 
 
 def test_name_is_looked_up_in_the_cache_alone(captions, pictures, tmp_path, read, monkeypatch):
