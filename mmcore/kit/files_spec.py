@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import attrs
@@ -36,6 +37,11 @@ class FilesSpec(SourceSpec):
 @attrs.frozen(kw_only=True)
 class FolderSpec(FilesSpec):
     """A folder that `path` names, on a disk or as a URL, and all that lies in it."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if glob.has_magic(self.path):
+            raise ValueError(f"path is {self.path!r}, wanted one folder, without *, ? and [")
 
     @property
     def folder(self) -> Path:

@@ -79,10 +79,7 @@ class HfSource:
         dataset = _opened(shard.path)
         types = {field.name: field.type for field in dataset.features.arrow_schema}
         self.columns.check(shard.path, types)
-        # What was prepared lies in the cache; its pictures were left where they are.
-        root = self.images or (
-            self.path if Path(self.path).is_dir() else str(Path(shard.path).parent)
-        )
+        root = self._root_of_arrow(shard)
         step = _rows_at_once(dataset)
         for begin in range(start, stop, step):
             table = dataset[begin : min(begin + step, stop)]

@@ -149,3 +149,8 @@ def test_folder_with_nothing_to_read(files, keys, message, fill):
 def test_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file matches"):
         CaptionedFolderSpec(path=str(tmp_path / "no")).open().shards()
+
+
+def test_a_pattern_is_no_folder():
+    with pytest.raises(ValueError, match=r"path is 'data/\*', wanted one folder"):
+        CaptionedFolderSpec(path="data/*")
