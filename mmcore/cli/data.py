@@ -6,7 +6,9 @@ import click
 
 from mmcore.cli.verbs import Verbs
 
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "index": "Write an index beside each tar of PATTERN, so that no run reads its headers.",
+}
 """Verb to the first line of its help."""
 
 
