@@ -58,5 +58,5 @@ class Kept:
 
 
 INDEXES: Final = Kept(256 * 1024 * 1024)
-"""Where the rows of tars and JSON files lie, and the footers of parquet files. Enough for the 900
-tars of 10,000 members that 64 lanes over 14 sources have open at a time."""
+"""Where the rows of tars and JSON files lie. Enough for 600 tars of 10,000 members each, as 64
+lanes over 10 sources visit them in turn."""

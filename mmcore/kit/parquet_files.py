@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.kit import store
-from mmcore.kit.kept import INDEXES
+from mmcore.kit.kept import Kept
 
 MOST_OPEN: Final = 64
 """Files kept open. One that was closed is opened again with the footer that is still kept."""
@@ -22,8 +22,11 @@ LOCAL_BUFFER: Final = 1024 * 1024
 REMOTE_BUFFER: Final = 4 * 1024 * 1024
 """What is read of a column's pages at a time, so that a short run does not read all of them."""
 
-FOOTER_GROWTH: Final = 4
-"""About how much larger a footer is in memory than in the file."""
+FOOTER_GROWTH: Final = 7
+"""How much larger a footer is in memory than in the file."""
+
+FOOTERS: Final = Kept(64 * 1024 * 1024)
+"""Few, for on a disk they are read again in a third of a millisecond; a store takes longer."""
 
 
 @contextmanager
@@ -146,7 +149,5 @@ def _open(path: str, version: store.Version) -> pq.ParquetFile:
         fresh.append(file(None))
         return fresh[0].metadata
 
-    kept = INDEXES.get(
-        ("parquet", path, version), footer, lambda one: FOOTER_GROWTH * one.serialized_size
-    )
+    kept = FOOTERS.get((path, version), footer, lambda one: FOOTER_GROWTH * one.serialized_size)
     return fresh[0] if fresh else file(kept)

@@ -1,9 +1,9 @@
 """Rows of webdataset tars as raw bytes, found by an index of where each member lies.
 
 Members of one key are one row: ``a/7.json`` and ``a/7.tiff`` have the key ``a/7`` and the suffixes
-``json`` and ``tiff``. The headers are read once per process for the files last used; what is
-kept is 20 bytes a member, and 8 bytes and the key of every row. Nothing is ever extracted to disk,
-so a member may be called anything.
+``json`` and ``tiff``. The headers, or the index beside the tar, are read once per process for the
+files last used; what is kept is 20 bytes a member, and 8 bytes and the key of every row. Nothing
+is ever extracted to disk, so a member may be called anything.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mmcore.interfaces import Rejection
 from mmcore.kit import store
 from mmcore.kit.kept import INDEXES
 from mmcore.kit.tar_headers import TarHeaders
+from mmcore.kit.tar_index import read_index
 
 KEY: Final = "__key__"
 """The row's key for what its members have in common, in UTF-8."""
@@ -175,6 +176,11 @@ def _index(path: str, key_pattern: str) -> _Index:
 
 def _read_index(path: str, key_pattern: str) -> _Index:
     table = _Table(key_pattern)
+    indexed = read_index(path)
+    if indexed is not None:
+        for name, begin, size in indexed:
+            table.add(name, (begin, size))
+        return table.pack("", -1)
     headers = TarHeaders(path, store.size(path))
     for name, begin, size in headers:
         table.add(name, (begin, size))
