@@ -20,6 +20,7 @@ def table(stdout):
 def test_check_makes_up_rows_and_reports(mmcore, recipe):
     done = mmcore("data", "check", recipe(SMALLER), "--rows", "5")
     assert done.exit_code == 0, done.stderr
+    assert done.stderr == ""  # the bar is for terminals
     assert "stage only: packs of 2,048 tokens and 16 views" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  llava-json")]
     assert rows[0][:4] == ["llava-json", "8", "5", "0"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmcore.cli.findings import check_lines
 from mmcore.data.faults import DataFault
 from mmcore.inspection.check import check
 from mmcore.inspection.rows import SPREAD, rows_from_all_over
@@ -49,6 +50,9 @@ def test_one_bad_source_does_not_hide_the_others(look, captions, png, tmp_path):
     # The mixture is that of the source that can be read.
     assert [one.label for one in stage.mixture.shares] == ["sbu"]
     assert stage.mixture.shares[0].drawn == 1.0
+    told = "\n".join(check_lines([stage], [], paths=True))
+    assert "views are filled; nothing of cc3m, cc12m, datacomp" in told
+    assert told.index("no file matches") < told.index("cannot be read") < told.index("holds no")
 
 
 def test_rejected_rows_are_counted_by_reason_with_an_example(look, captions, png):
