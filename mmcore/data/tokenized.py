@@ -60,11 +60,6 @@ class TokenizedSample:
     dropped: int = 0
 
     @property
-    def sequences(self) -> tuple[TokenizedSample, ...]:
-        """What attends to itself only: the sample."""
-        return (self,)
-
-    @property
     def tokens(self) -> int:
         return len(self.input_ids_T)
 

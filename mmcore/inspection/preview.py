@@ -272,7 +272,8 @@ def shown_sample(data: StageData, sample: TokenizedSample, tiles: Sequence[Tiles
         show(picture, one, preparer.view, preparer.tokens_per_view)
         for picture, one in zip(sample.pictures, tiles, strict=True)
     )
-    titles = TITLES if len(sample.sequences) > 1 else ("",)
+    sequences: Sequence[TokenizedSample] = getattr(sample, "sequences", (sample,))
+    titles = TITLES if len(sequences) > 1 else ("",)
     return ShownSample(
         key=str(sample.key),
         group=sample.group,
@@ -284,7 +285,7 @@ def shown_sample(data: StageData, sample: TokenizedSample, tiles: Sequence[Tiles
         pictures=pictures,
         sequences=tuple(
             _sequence(data, one, title, pictures)
-            for one, title in zip(sample.sequences, titles, strict=True)
+            for one, title in zip(sequences, titles, strict=True)
         ),
     )
 
