@@ -76,7 +76,8 @@ def stage_lines(stage: StageFindings, *, paths: bool) -> Iterator[str]:
             first = printable(f"{one.key}: {one.detail}")
             yield f"  {source.label}: {one.rows} x {one.reason}, first {first}"
     if stage.mixture is not None:
-        yield from _packs(stage.mixture)
+        silent = [one.label for one in stage.sources if one.label not in drawn]
+        yield _packs(stage.mixture, silent)
 
 
 def printable(text: str) -> str:
@@ -102,10 +103,11 @@ def _files(one: SourceFindings) -> tuple[str, str, str]:
     return one.label, one.files or "not opened", one.path
 
 
-def _packs(mixture: MixtureFindings) -> Iterator[str]:
-    yield (
+def _packs(mixture: MixtureFindings, silent: Sequence[str]) -> str:
+    without = f"; nothing of {', '.join(silent)}" if silent else ""
+    return (
         f"  {mixture.samples:,} samples in {mixture.packs:,} packs: {mixture.token_fill:.1%} of "
-        f"their tokens and {mixture.view_fill:.1%} of their views are filled"
+        f"their tokens and {mixture.view_fill:.1%} of their views are filled{without}"
     )
 
 

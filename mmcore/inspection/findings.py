@@ -180,7 +180,7 @@ def _too_few(found: SourceFindings, bound: float) -> Iterator[str]:
             f"{place}: {rejected} of {found.read} rows were rejected "
             f"({rejected / found.read:.1%}), data.max_rejected_share is {bound:.1%}"
         )
-    elif not found.learned_share:
+    elif not found.learned_share and not found.faults:
         yield f"{place}: gives nothing to learn"
 
 

@@ -25,6 +25,9 @@ PACKS = 6
 MIXED = 200
 """Packs that are shown, and samples in the packs whose fill is told."""
 
+TITLES = ("preferred answer", "dispreferred answer")
+"""Of the sequences of a preference pair; only the first is learned, the other compared with it."""
+
 REJECTED = 20
 """Rejected rows of a source that are listed."""
 
@@ -37,9 +40,10 @@ class ShownSequence:
     """What one forward pass reads of a sample.
 
     Attributes:
-        title: which of several it is; empty where there is one.
+        title: which of two it is; empty where there is one.
         items: its text and the places of its pictures, in order.
-        picture_tokens, learned, other: how its tokens divide.
+        picture_tokens, learned, other: how its tokens divide; of a dispreferred answer those are
+            called learned that are compared.
     """
 
     title: str
@@ -268,6 +272,8 @@ def shown_sample(data: StageData, sample: TokenizedSample, tiles: Sequence[Tiles
         show(picture, one, preparer.view, preparer.tokens_per_view)
         for picture, one in zip(sample.pictures, tiles, strict=True)
     )
+    sequences: Sequence[TokenizedSample] = getattr(sample, "sequences", (sample,))
+    titles = TITLES if len(sequences) > 1 else ("",)
     return ShownSample(
         key=str(sample.key),
         group=sample.group,
@@ -277,7 +283,10 @@ def shown_sample(data: StageData, sample: TokenizedSample, tiles: Sequence[Tiles
         views=sample.views,
         learned=sample.labels,
         pictures=pictures,
-        sequences=(_sequence(data, sample, "", pictures),),
+        sequences=tuple(
+            _sequence(data, one, title, pictures)
+            for one, title in zip(sequences, titles, strict=True)
+        ),
     )
 
 

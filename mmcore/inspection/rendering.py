@@ -42,6 +42,12 @@ def render(recipe: str, stages: Sequence[ShownStage], notes: Sequence[str]) -> s
         stages=stages,
         notes=notes,
         labels=list(dict.fromkeys(one.label for stage in stages for one in stage.sources)),
+        pairs=any(
+            len(sample.sequences) > 1
+            for stage in stages
+            for source in stage.sources
+            for sample in source.samples
+        ),
         script=script,
         script_digest=digest,
         style=style,

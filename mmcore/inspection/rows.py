@@ -16,6 +16,10 @@ from mmcore.interfaces import Rejection, Row, SampleKey, Shard, Tiles
 SPREAD = 8
 """Shards that rows are taken from, if there are as many: opening one may cost a scan."""
 
+GIVE_UP = 3
+"""Faults of shards, or of code on rows, after which a source is given up: more would say the same,
+and a store that does not answer is waited for every time."""
+
 
 @attrs.frozen(eq=False)
 class LookedRow:
@@ -38,8 +42,10 @@ class LookedRow:
 def look_at_rows(reader: SourceReader, preparer: Preparer, wanted: int) -> Iterator[LookedRow]:
     """Up to ``wanted`` rows, read, prepared and their pictures decoded, as training does.
 
-    Nothing is raised: a shard that cannot be read, or code that fails on a row, is a fault.
+    Nothing is raised: a shard that cannot be read, or code that fails on a row, is a fault; after
+    a few of them the source is given up.
     """
+    failed = 0
     for found in rows_from_all_over(reader, wanted):
         if isinstance(found, DataFault):
             yield LookedRow(faults=[str(found)])
@@ -53,6 +59,9 @@ def look_at_rows(reader: SourceReader, preparer: Preparer, wanted: int) -> Itera
             yield LookedRow(key, rejection=rejection)
         except Exception as error:  # of a plugin; training would stop, and name the sample
             yield LookedRow(key, faults=[f"sample {key}: {type(error).__name__}: {error}"])
+            failed += 1
+            if failed == GIVE_UP:
+                return
         else:
             wrong = [fault for one in made for fault in faults(one, preparer)]
             yield LookedRow(key, samples, faults=wrong)
@@ -69,7 +78,7 @@ def rows_from_all_over(
     try:
         for shard in _evenly(reader.shards):
             enough = len(lengths) >= min(SPREAD, wanted) and sum(lengths.values()) >= wanted
-            if enough or broken == SPREAD:
+            if enough or broken == GIVE_UP:
                 break
             try:
                 lengths[shard] = reader.length(shard)

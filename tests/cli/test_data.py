@@ -20,6 +20,7 @@ def table(stdout):
 def test_check_makes_up_rows_and_reports(mmcore, recipe):
     done = mmcore("data", "check", recipe(SMALLER), "--rows", "5")
     assert done.exit_code == 0, done.stderr
+    assert done.stderr == ""  # the bar is for terminals
     assert "stage only: packs of 2,048 tokens and 16 views" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  llava-json")]
     assert rows[0][:4] == ["llava-json", "8", "5", "0"]
@@ -55,9 +56,8 @@ def test_many_faults_of_one_source_do_not_hide_another(mmcore, recipe, monkeypat
     name = recipe(SMALLER, ("synthetic = { rows = 8 }", f"synthetic = {{ rows = 8 }}\n{second}"))
     done = mmcore("data", "check", name)
     assert done.exit_code == 1
-    assert "9 faults" in done.stdout
+    assert "4 faults" in done.stdout
     assert done.stdout.count("KeyError: 'conversations'") == SHOWN_FAULTS
-    assert "and 5 more of it" in done.stdout
     assert "source 'cc3m', path 'gone/*.tar'" in done.stdout
 
 

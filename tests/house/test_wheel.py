@@ -38,4 +38,5 @@ def test_the_wheel_lists_checks_and_trains(request, tmp_path):
 
     assert "perceiver" in typed("list")
     assert "ok" in typed("check", "mini.toml")
+    assert "samples in preview.html" in typed("data", "preview", "mini.toml", "--samples", "1")
     assert "finished" in typed("run", "mini.toml")

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmcore.cli.findings import check_lines
 from mmcore.data.faults import DataFault
 from mmcore.inspection.check import check
-from mmcore.inspection.rows import SPREAD, rows_from_all_over
+from mmcore.inspection.rows import GIVE_UP, SPREAD, rows_from_all_over
 from mmcore.inspection.stages import InspectionError, looked_at
 from mmcore.interfaces import Shard
 from mmcore.recipe import load_recipe
@@ -49,6 +50,9 @@ def test_one_bad_source_does_not_hide_the_others(look, captions, png, tmp_path):
     # The mixture is that of the source that can be read.
     assert [one.label for one in stage.mixture.shares] == ["sbu"]
     assert stage.mixture.shares[0].drawn == 1.0
+    told = "\n".join(check_lines([stage], [], paths=True))
+    assert "views are filled; nothing of cc3m, cc12m, datacomp" in told
+    assert told.index("no file matches") < told.index("cannot be read") < told.index("holds no")
 
 
 def test_rejected_rows_are_counted_by_reason_with_an_example(look, captions, png):
@@ -105,6 +109,33 @@ def test_a_fault_of_code_names_the_sample_and_the_look_goes_on(look, captions, p
     assert (source.read, source.accepted) == (4, 3)
 
 
+def test_code_that_fails_on_every_row_is_not_run_on_all(look, captions, png, monkeypatch):
+    from mmcore_blip3.caption_pairs import CaptionPairs
+
+    def broken(self, row, key):
+        raise KeyError("caption")
+
+    monkeypatch.setattr(CaptionPairs, "parse", broken)
+    path = captions("rows", [(f"cat {n}", png()) for n in range(50)])
+    [source] = check(look({"one": [("cc3m", path)]}), rows=50)[0].sources
+    assert (source.read, len(source.faults)) == (GIVE_UP, GIVE_UP)
+
+
+def test_of_many_faults_of_one_source_a_few_are_shown(look, captions, png):
+    [stage] = check(look({"one": [("cc3m", captions("rows", [("a cat", png())]))]}), rows=1)
+    many = attrs.evolve(stage.sources[0], faults=tuple(f"fault {n}" for n in range(9)))
+    found = attrs.evolve(stage, sources=(many, attrs.evolve(many, faults=("another",))))
+    told = list(check_lines([found], [], paths=False))
+    assert "10 faults" in told[-6]
+    assert told[-5:] == [
+        "  one: fault 0",
+        "  one: fault 1",
+        "  one: fault 2",
+        "    and 6 more of it, which --json lists",
+        "  one: another",
+    ]
+
+
 def test_rows_of_many_files_without_footers_are_not_counted(look, tmp_path):
     (tmp_path / "many").mkdir()
     for number in range(SPREAD + 1):
@@ -153,7 +184,7 @@ def test_rows_come_from_all_over_the_shards(shards, wanted):
 
 def test_a_broken_source_is_given_up_after_a_few_faults():
     found = list(rows_from_all_over(Lengths([None] * 1000), 10))
-    assert len(found) == SPREAD
+    assert len(found) == GIVE_UP
     assert all(isinstance(one, DataFault) for one in found)
 
 
