@@ -126,15 +126,7 @@ def pack_loader(
 
 def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
     """What the first samples of the stage look like, as ``pack_loader`` will give them."""
-    return audit(
-        labels(stage),
-        prepared,
-        seed=data_seed(recipe, stage),
-        lanes=recipe.data.lanes,
-        look_ahead=recipe.data.look_ahead,
-        block_rows=recipe.data.block_rows,
-        read_memory=int(recipe.data.read_memory),
-    )
+    return audit(labels(stage), lane_settings(recipe.data, prepared, data_seed(recipe, stage)))
 
 
 def lane_settings(table: DataTable, prepared: Preparer, seed: int) -> LaneSettings:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 import attrs
 import numpy as np
 
-from mmcore.data.lane_state import READ_MEMORY, LaneSettings
-from mmcore.data.lanes import Lane
+from mmcore.data.lane_state import LaneSettings
+from mmcore.data.planned import plan_packs
 from mmcore.data.prepare import Preparer
-from mmcore.data.reader import SourceReader
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import SourceSpec
 
@@ -90,40 +89,24 @@ class Audit:
 
 
 def audit(
-    sources: Sequence[tuple[str, SourceSpec]],
-    preparer: Preparer,
-    *,
-    seed: int,
-    lanes: int,
-    look_ahead: int,
-    block_rows: int,
-    read_memory: int = READ_MEMORY,
-    samples: int = 200,
+    sources: Sequence[tuple[str, SourceSpec]], settings: LaneSettings, samples: int = 200
 ) -> Audit:
     """Plan the first packs of the first lanes, as training will, without decoding a picture.
 
     Args:
         sources: label and spec of every source.
-        preparer, seed, lanes, look_ahead, block_rows, read_memory: as the loader gets them.
+        settings: as the loader has them.
         samples: how many samples to look at, at least.
 
     Raises:
         EmptySource, DataFault: as the loader would.
     """
-    readers = [SourceReader(label, spec) for label, spec in sources]
-    settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows, read_memory)
-    opened = [Lane(number, readers, settings) for number in range(min(lanes, 4))]
-    packs: list[list[TokenizedSample]] = []
-    while sum(map(len, packs)) < samples:
-        packs.append(opened[len(packs) % len(opened)].plan())
-    counts: Counter[str] = Counter()
-    for lane in opened:
-        counts.update({name: int(count) for name, count in lane.report()[1].items()})
-    return summarise(packs, preparer, counts)
+    planned = plan_packs(sources, settings, samples)
+    return summarise(planned.packs, settings.preparer, planned.counts)
 
 
 def summarise(
-    packs: Sequence[Sequence[TokenizedSample]], preparer: Preparer, counts: Counter[str]
+    packs: Sequence[Sequence[TokenizedSample]], preparer: Preparer, counts: Mapping[str, int]
 ) -> Audit:
     """The findings over planned packs."""
     samples = [sample for pack in packs for sample in pack]

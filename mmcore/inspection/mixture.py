@@ -9,15 +9,12 @@ import attrs
 
 from mmcore import assemble
 from mmcore.data.audit import Spread
-from mmcore.data.lanes import Lane, RejectedRow
-from mmcore.data.reader import SourceReader
+from mmcore.data.lanes import RejectedRow
+from mmcore.data.planned import PlannedPacks, plan_packs
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.inspection.stages import StageData
 from mmcore.interfaces import SourceSpec
 from mmcore.recipe import DataTable
-
-LANES = 4
-"""Lanes that are looked at; they differ in their order only."""
 
 Pack = Sequence[TokenizedSample]
 
@@ -121,40 +118,26 @@ def mix(
     Raises:
         EmptySource, DataFault: as in training.
     """
-    readers = [SourceReader(label, spec) for label, spec in sources]
     settings = assemble.lane_settings(table, data.preparer, data.seed)
-    lanes = [Lane(number, readers, settings) for number in range(min(table.lanes, LANES))]
-    packs: list[Pack] = []
-    held = 0
-    while held < samples:
-        pack = lanes[len(packs) % len(lanes)].plan()
-        packs.append(pack)
-        held += len(pack)
-        on_samples(len(pack))
-    reports = [lane.report() for lane in lanes]
-    rejected = [row for rows, _ in reports for row in rows]
-    drawn: Counter[str] = Counter()
-    for _, counts in reports:
-        drawn.update({name: int(count) for name, count in counts.items()})
+    planned = plan_packs(sources, settings, samples, on_samples)
     return Mixture(
-        packs=packs,
+        packs=planned.packs,
         max_tokens=data.preparer.max_tokens,
         max_views=data.preparer.max_views,
-        shares=list(_shares(sources, packs, drawn, rejected)),
-        rejected=rejected,
+        shares=list(_shares(sources, planned)),
+        rejected=planned.rejected,
     )
 
 
 def _shares(
-    sources: Sequence[tuple[str, SourceSpec]],
-    packs: Sequence[Pack],
-    counts: Counter[str],
-    rejected: Sequence[RejectedRow],
+    sources: Sequence[tuple[str, SourceSpec]], planned: PlannedPacks
 ) -> Iterator[ShareFindings]:
-    lost = Counter(row.key.source for row in rejected)
-    accepted = {label: counts[f"drawn/{label}"] - lost[label] for label, _ in sources}
+    lost = Counter(row.key.source for row in planned.rejected)
+    accepted = {
+        label: planned.counts.get(f"drawn/{label}", 0) - lost[label] for label, _ in sources
+    }
     tokens: Counter[str] = Counter()
-    for sample in (sample for pack in packs for sample in pack):
+    for sample in (sample for pack in planned.packs for sample in pack):
         tokens[sample.key.source] += sample.tokens
     wanted = wanted_shares(sources)
     for label, _ in sources:

@@ -272,7 +272,7 @@ def shown_sample(data: StageData, sample: TokenizedSample, tiles: Sequence[Tiles
         show(picture, one, preparer.view, preparer.tokens_per_view)
         for picture, one in zip(sample.pictures, tiles, strict=True)
     )
-    sequences: Sequence[TokenizedSample] = getattr(sample, "sequences", (sample,))
+    sequences = sample.sequences
     titles = TITLES if len(sequences) > 1 else ("",)
     return ShownSample(
         key=str(sample.key),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmcore.data.audit import Audit, audit, faults
+from mmcore.data.lane_state import LaneSettings
 from mmcore.data.loader import PackLoader
 from mmcore.interfaces import ImagePart, ImageRef, Sample, SampleKey, TextPart
 
@@ -20,15 +21,8 @@ def sources(memory: Any) -> list[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def found(sources: Any, preparer: Any) -> Audit:
-    return audit(
-        sources,
-        preparer(),
-        seed=1,
-        lanes=8,
-        look_ahead=8,
-        block_rows=4,
-        samples=80,
-    )
+    settings = LaneSettings(preparer(), seed=1, lanes=8, look_ahead=8, block_rows=4)
+    return audit(sources, settings, samples=80)
 
 
 def test_sound_data_has_no_violations(found: Audit) -> None:
@@ -44,15 +38,8 @@ def test_sound_data_has_no_violations(found: Audit) -> None:
 
 def test_it_is_the_beginning_of_what_is_trained_on(sources: Any, preparer: Any) -> None:
     """Counted independently, from the packs that training gets."""
-    few = audit(
-        sources,
-        preparer(),
-        seed=1,
-        lanes=2,
-        look_ahead=8,
-        block_rows=4,
-        samples=1,
-    )
+    settings = LaneSettings(preparer(), seed=1, lanes=2, look_ahead=8, block_rows=4)
+    few = audit(sources, settings, samples=1)
     loader = PackLoader(
         sources=sources,
         preparer=preparer(),

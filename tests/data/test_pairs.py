@@ -394,8 +394,8 @@ def test_a_pair_is_never_split_over_packs(
 
 def test_the_audit_counts_turn_ends_of_either_sequence(memory: Any, preparer: Any) -> None:
     sources = [("rivals", rivals(memory)), ("pages", memory())]
-    prepare = preparer()
-    found = audit(sources, prepare, seed=1, lanes=2, look_ahead=4, block_rows=4, samples=40)
+    settings = LaneSettings(preparer(), seed=1, lanes=2, look_ahead=4, block_rows=4)
+    found = audit(sources, settings, samples=40)
     assert found.violations() == []
     assert found.pairs == found.sources["rivals"] > 0
     assert f"preference pairs: {found.pairs}" in found.lines()
