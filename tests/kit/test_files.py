@@ -149,3 +149,12 @@ def test_a_range_that_comes_short_is_the_stores_fault(monkeypatch):
         pytest.raises(ConnectionError, match="1 bytes came from byte 0 on, wanted 8"),
     ):
         file.read()
+
+
+def test_names_in_a_folder_of_a_store(tmp_path):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/names/a b.jpg", b"1")
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/names/c/d.jpg", b"1")
+    assert store.names_in(f"memory://{tmp_path.name}/names") == {"a b.jpg", "c"}
+    assert store.names_in(f"memory://{tmp_path.name}/gone") == frozenset()
