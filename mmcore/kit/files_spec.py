@@ -23,11 +23,6 @@ class FilesSpec(SourceSpec):
 
     @property
     def folder(self) -> Path:
-        """The folder of local files.
-
-        Raises:
-            ValueError: they lie in a store.
-        """
-        if is_url(self.path):
-            raise ValueError(f"{self.path!r} is no local path, its files have no local folder")
-        return Path(folder_of(self.path))
+        """The folder of local files; of files in a store, the local folder that would be called
+        like theirs."""
+        return Path(folder_of(self.path).rpartition("://")[2])
