@@ -133,8 +133,6 @@ class SourceSpec(Spec):
     @property
     def prepare_command(self) -> str:
         """What is typed where ``path`` holds rows as they are published, with links alone."""
-        if "://" in self.path:  # prepared on a disk, wherever the links lie
-            return download_command(self.name, self.path, f"{self.name}-prepared")
         folder = self.folder
         name = f"{folder.name}-prepared" if folder.name else "prepared"
         return download_command(self.name, self.path, str(folder.parent / name))

@@ -24,14 +24,9 @@ class FilesSpec(SourceSpec):
 
     @property
     def folder(self) -> Path:
-        """The folder of local files.
-
-        Raises:
-            ValueError: they lie in a store.
-        """
-        if is_url(self.path):
-            raise ValueError(f"{self.path!r} is no local path, its files have no local folder")
-        return Path(folder_of(self.path))
+        """The folder of local files; of files in a store, the local folder that would be called
+        like theirs."""
+        return Path(folder_of(self.path).rpartition("://")[2])
 
 
 @attrs.frozen(kw_only=True)
@@ -45,5 +40,5 @@ class FolderSpec(FilesSpec):
 
     @property
     def folder(self) -> Path:
-        """The folder itself; raises as that of files."""
-        return super().folder if is_url(self.path) else Path(local(self.path))
+        """The folder itself; of one in a store, the local folder that would be called like it."""
+        return Path(local(self.path).rpartition("://")[2])

@@ -103,6 +103,15 @@ def is_file(path: str) -> bool:
     return bool(store.isfile(inner))
 
 
+def names_in(url: str) -> frozenset[str]:
+    """Names of what lies in a folder of a store; none where there is no such folder."""
+    store, inner = filesystem(url)
+    try:
+        return frozenset(posixpath.basename(path) for path in store.ls(inner, detail=False))
+    except FileNotFoundError:
+        return frozenset()
+
+
 def read_bytes(path: str) -> bytes:
     """A whole file."""
     if not is_url(path):

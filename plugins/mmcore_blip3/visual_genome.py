@@ -28,7 +28,11 @@ JSON, ROOT, PICTURE, SIZE = "json", "root", "picture", "size"
 BYTES_A_SIZE: Final = 250
 """What a picture's number and size take in memory, about."""
 
+BYTES_A_NAME: Final = 130
+"""What a picture's name takes in memory, about."""
+
 _SIZES: Final = Kept(128 * 1024 * 1024)
+_LISTINGS: Final = Kept(64 * 1024 * 1024)
 
 SIDES = ("x", "y", "width", "height")
 
@@ -97,8 +101,10 @@ class VisualGenomeSource:
         return Sample(key=key, parts=(ImagePart(ImageRef(path=picture, root=root)), text))
 
     def _find(self, root: str, number: int) -> str | None:
-        names = (f"{folder}/{number}.jpg" for folder in self.folders)
-        return next((name for name in names if store.is_file(store.join(root, name))), None)
+        file = f"{number}.jpg"
+        has = _is_listed if store.is_url(root) else _is_there
+        folders = (one for one in self.folders if has(store.join(root, one), file))
+        return next((f"{folder}/{file}" for folder in folders), None)
 
     def _phrases(self, entry: Mapping[str, object], size: object) -> list[str]:
         """What is said of the regions, in the file's order; regions without words are left out."""
@@ -120,6 +126,19 @@ class VisualGenomeSource:
         if not phrases:
             raise Rejection("caption-missing", f"none of {len(regions)} regions has a phrase")
         return phrases
+
+
+def _is_there(folder: str, file: str) -> bool:
+    return store.is_file(store.join(folder, file))
+
+
+def _is_listed(folder: str, file: str) -> bool:
+    """The same in a store: one listing, rather than a request a picture."""
+
+    def size(names: frozenset[str]) -> int:
+        return BYTES_A_NAME * len(names)
+
+    return file in _LISTINGS.get(folder, lambda: store.names_in(folder), size)
 
 
 def read_sizes(path: str) -> Mapping[int, tuple[int, int]]:

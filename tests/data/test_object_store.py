@@ -227,3 +227,16 @@ def test_members_of_a_row_come_in_one_request(both: Any, server: Server) -> None
     assert [one for one in server.requests if one.startswith("GET")] == [
         f"GET {shard.path.removeprefix('s3:/')}"
     ]
+
+
+def test_pictures_that_may_lie_in_two_folders_are_listed_not_asked_for(
+    both: Any, server: Server
+) -> None:
+    _, there = both("regions")
+    source = there.open()
+    (shard,) = source.shards()
+    rows = source.length(shard)
+    list(source.rows(shard, 0, 1))
+    server.requests.clear()
+    assert all(row["picture"] for row in source.rows(shard, 0, rows))
+    assert len(server.requests) < 5

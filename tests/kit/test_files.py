@@ -92,8 +92,7 @@ def test_rows_are_made_up_on_a_disk_only(tmp_path):
     assert LlavaJsonSpec(path=str(tmp_path / "*.json")).folder == tmp_path
     spec = LlavaJsonSpec(path="s3://b/*.json")
     assert isinstance(spec, FilesSpec)
-    with pytest.raises(ValueError, match=r"'s3://b/\*\.json' is no local path"):
-        _ = spec.folder
+    assert spec.folder == Path("b")
     with pytest.raises(ValueError, match=r"made up .* on a local disk only"):
         LlavaJsonSpec(path="s3://b/*.json", synthetic={"rows": 3})
 
@@ -149,3 +148,12 @@ def test_a_range_that_comes_short_is_the_stores_fault(monkeypatch):
         pytest.raises(ConnectionError, match="1 bytes came from byte 0 on, wanted 8"),
     ):
         file.read()
+
+
+def test_names_in_a_folder_of_a_store(tmp_path):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/names/a b.jpg", b"1")
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/names/c/d.jpg", b"1")
+    assert store.names_in(f"memory://{tmp_path.name}/names") == {"a b.jpg", "c"}
+    assert store.names_in(f"memory://{tmp_path.name}/gone") == frozenset()
