@@ -37,7 +37,8 @@ class Fetching:
     """How img2dataset fetches.
 
     Attributes:
-        processes: that fetch and, where pictures are made smaller, decode.
+        processes: that fetch and, where pictures are made smaller, decode; fewer where their
+            threads have nothing to do.
         threads: of each process; so many links are open at once.
         timeout: seconds without a byte after which a link is dead.
         retries: after a failed try.
@@ -86,9 +87,10 @@ def fetch_links(
     links, out, log = folder / "links.parquet", folder / "fetched", folder / "log.txt"
     table = pa.table({LINK: list(order), "url": [addresses[number] for number in order]})
     pq.write_table(table, links)
+    processes = min(fetching.processes, math.ceil(len(order) / fetching.threads))
     # A process is done with a batch when its slowest link is: one batch each wastes least.
-    batch = math.ceil(len(order) / fetching.processes)
-    words = [*command, *_arguments(fetching, links, out, batch)]
+    batch = math.ceil(len(order) / processes)
+    words = [*command, *_arguments(fetching, links, out, processes, batch)]
     code = _run(words, log, lambda: progress(_arrived(out)))
     batches = math.ceil(len(order) / batch)
     finished = len(glob.glob(f"{glob.escape(str(out))}/*_stats.json"))
@@ -102,7 +104,9 @@ def fetch_links(
     return read_answers(out)
 
 
-def _arguments(fetching: Fetching, links: Path, out: Path, batch: int) -> Iterator[str]:
+def _arguments(
+    fetching: Fetching, links: Path, out: Path, processes: int, batch: int
+) -> Iterator[str]:
     keep = fetching.resize_mode == "no"
     said: dict[str, object] = {
         "output_folder": out,
@@ -111,7 +115,7 @@ def _arguments(fetching: Fetching, links: Path, out: Path, batch: int) -> Iterat
         "save_additional_columns": json.dumps([LINK]),
         "output_format": "webdataset",
         "number_sample_per_shard": batch,
-        "processes_count": fetching.processes,
+        "processes_count": processes,
         "thread_count": fetching.threads,
         "timeout": fetching.timeout,
         "retries": fetching.retries,

@@ -53,15 +53,24 @@ class Pages(http.server.BaseHTTPRequestHandler):
             self.send_header("X-Robots-Tag", "noai")
         self.end_headers()
         if number == 3:
-            time.sleep(4)
+            time.sleep(9)
         self.wfile.write(body)
         self.close_connection = cut
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Says nothing of those who hang up."""
+
+    request_queue_size = 64
+
+    def handle_error(self, *_):
+        pass
 
 
 @pytest.fixture
 def server():
     Pages.asked.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+    with Server(("127.0.0.1", 0), Pages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -97,7 +106,7 @@ def test_documents_are_fetched_and_read_by_their_source(server, tmp_path):
     pq.write_table(pa.table(documents(server)), published)
     told = typed(
         "obelics", str(published), "-o", str(out), "--processes", "2", "--threads", "16",
-        "--timeout", "2", "--retries", "0", "--part-rows", "25",
+        "--timeout", "6", "--retries", "0", "--part-rows", "25",
     )  # fmt: skip
     summary = json.loads((out / "download.json").read_text())
     total = summary["total"]

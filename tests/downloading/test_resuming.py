@@ -154,7 +154,7 @@ def typed(web, tmp_path):
 
     def start(path):
         words = ["data", "download", "blip3-kale", path, "-o", str(tmp_path / "out")]
-        options = ["--img2dataset", str(program), "--processes", "2", "--part-rows", "4"]
+        options = ["--img2dataset", str(program), "--threads", "1", "--part-rows", "4"]
         process = subprocess.Popen(
             [sys.executable, "-m", "mmcore", *words, *options],
             stdout=subprocess.PIPE,

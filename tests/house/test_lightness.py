@@ -29,6 +29,7 @@ print(json.dumps([code or 0, heavy]), file=sys.stderr)
         ["show", "perceiver"],
         ["run", "--help"],
         ["generate", "--help"],
+        ["data", "download", "--help"],
         ["check", "recipes/blip3_tiny.toml"],
         ["show", "recipes/blip3_tiny.toml"],
     ],
