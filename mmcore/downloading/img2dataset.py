@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, Literal
 
@@ -47,6 +49,8 @@ class Fetching:
             and all become JPEG.
         image_size: pixels.
         user_agent_token: added to the user agent, and compared with those of X-Robots-Tag.
+        patience: seconds in which nothing arrives and nothing ends, after which what is still
+            open is given up: ``timeout`` lets a server send a byte now and then, for ever.
         ignore_opt_outs: fetch also what X-Robots-Tag keeps from use by AI or from indexing.
     """
 
@@ -58,6 +62,11 @@ class Fetching:
     image_size: int = 1024
     user_agent_token: str = ""
     ignore_opt_outs: bool = False
+    patience: float = attrs.field()
+
+    @patience.default
+    def _longer_than_any_tries(self) -> float:
+        return max(300.0, 3.0 * self.timeout * (self.retries + 1))
 
 
 def fetch_links(
@@ -83,7 +92,7 @@ def fetch_links(
     """
     folder.mkdir(parents=True)
     if not order:
-        return Answers({}, {}, [])
+        return Answers({}, {}, [], given_up=False)
     links, out, log = folder / "links.parquet", folder / "fetched", folder / "log.txt"
     table = pa.table({LINK: list(order), "url": [addresses[number] for number in order]})
     pq.write_table(table, links)
@@ -91,7 +100,10 @@ def fetch_links(
     # A process is done with a batch when its slowest link is: one batch each wastes least.
     batch = math.ceil(len(order) / processes)
     words = [*command, *_arguments(fetching, links, out, processes, batch)]
-    code = _run(words, log, lambda: progress(_arrived(out)))
+    try:
+        code = _run(words, log, _Watch(out, progress, fetching.patience))
+    except _Stalled:
+        return read_answers(out)
     batches = math.ceil(len(order) / batch)
     finished = len(glob.glob(f"{glob.escape(str(out))}/*_stats.json"))
     if code or finished != batches:
@@ -138,6 +150,33 @@ def _arguments(
         yield f"--{name}={value}"
 
 
+class _Stalled(Exception):
+    """Nothing has happened for too long."""
+
+
+class _Watch:
+    """Tells of the progress, by the sizes of what is written.
+
+    Raises:
+        _Stalled: when called after ``patience`` seconds without any.
+    """
+
+    def __init__(self, out: Path, progress: Callable[[int], None], patience: float) -> None:
+        self._out, self._progress, self._patience = out, progress, patience
+        self._sizes: dict[str, int] = {}
+        self._changed = time.monotonic()
+
+    def __call__(self) -> None:
+        with os.scandir(self._out) if self._out.is_dir() else nullcontext(()) as entries:
+            sizes = {one.name: one.stat().st_size for one in entries if one.is_file()}
+        self._progress(sum(size for name, size in sizes.items() if name.endswith(".tar")))
+        now = time.monotonic()
+        if sizes != self._sizes or not sizes:
+            self._sizes, self._changed = sizes, now
+        elif now - self._changed > self._patience:
+            raise _Stalled
+
+
 def _run(words: Sequence[str], log: Path, look: Callable[[], None]) -> int:
     """The exit code. Whatever ends this process, or this function, ends the command."""
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONUNBUFFERED": "1"}
@@ -166,8 +205,3 @@ def _end(leash: subprocess.Popen[bytes]) -> None:
     assert leash.stdin is not None
     leash.stdin.close()
     leash.wait()
-
-
-def _arrived(out: Path) -> int:
-    sizes = (Path(tar).stat().st_size for tar in glob.glob(f"{glob.escape(str(out))}/*.tar"))
-    return sum(sizes)
