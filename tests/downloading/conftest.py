@@ -45,8 +45,8 @@ class Heard:
     def __init__(self):
         self.files, self.parts, self.bytes = [], [], []
 
-    def file(self, name, rows, done):
-        self.files.append((name, rows, done))
+    def file(self, name, number, files, rows, done):
+        self.files.append((name, number, files, rows, done))
 
     def fetching(self, links, arrived):
         self.bytes.append((links, arrived))

@@ -43,7 +43,7 @@ def test_parts_are_files_of_so_many_rows(web, published, fetch, tmp_path, heard)
     assert [one.counts.rows for one in records.values()] == [4, 4, 2]
     assert [one.last for one in records.values()] == [False, False, True]
     assert held(tmp_path) == {"caption": links(10)["caption"], "image_bytes": pictures}
-    assert heard.files == [("sub/x.parquet", 10, 0)]
+    assert heard.files == [("sub/x.parquet", 1, 1, 10, 0)]
 
 
 def test_second_run_fetches_nothing(web, published, fetch, tmp_path, heard):
@@ -54,7 +54,7 @@ def test_second_run_fetches_nothing(web, published, fetch, tmp_path, heard):
     calls = len(web.calls)
     assert fetch("blip3-kale", path, part_rows=4) == first
     assert len(web.calls) == calls
-    assert heard.files[-1] == ("x.parquet", 10, 10)
+    assert heard.files[-1] == ("x.parquet", 1, 1, 10, 10)
     assert (tmp_path / "out" / "download.json").read_bytes() == summary
 
 
