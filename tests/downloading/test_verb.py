@@ -15,6 +15,7 @@ from mmcore.cli.main import main
 from mmcore.downloading import EnvironmentFault, environment, installed, links_of, provided
 from mmcore.interfaces import Links
 from mmcore.kit.files_spec import FilesSpec
+from mmcore.recipe import RecipeError, load_recipe
 from mmcore_registry import Registry, discover
 
 FAKE = Path(__file__).with_name("fake_img2dataset.py")
@@ -146,13 +147,30 @@ def test_a_strangers_source_is_downloaded(web, program, tmp_path, monkeypatch):
     ]
 
 
-def test_check_says_how_the_pictures_of_missing_data_come(tmp_path):
-    from mmcore.recipe.machine import _origin
-
-    spec = discover().get("source", "obelics")(path="data/obelics/*.parquet")
-    assert _origin(spec).endswith(
-        "its pictures come by `mmcore data download obelics FILES -o data/obelics`"
+@pytest.mark.parametrize(
+    ("source", "path", "hint"),
+    [
+        ("obelics", "data/obelics/*.parquet",
+         "; its pictures come by `mmcore data download obelics FILES -o data/obelics`"),
+        ("datacomp", "data/dc/*.tar", ""),
+        ("mint1t-pdf", "data/pdf/*.tar", ""),
+    ],
+)  # fmt: skip
+def test_check_says_how_the_pictures_of_missing_data_come(source, path, hint, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    tiny = (Path(__file__).parents[2] / "recipes" / "blip3_tiny.toml").read_text()
+    recipe.write_text(
+        f'{tiny}\n[[stages]]\nname = "more"\nsteps = 1\ntrain = ["token_sampler"]\n'
+        'tiler = { use = "single" }\nobjectives = [{ use = "autoregressive" }]\n'
+        "batch = { max_tokens = 512, max_views = 8, packs_per_step = 4 }\n"
+        'optimizer = { use = "adamw", lr = 1e-4 }\n'
+        f'[[stages.data]]\nuse = "{source}"\npath = "{path}"\n'
     )
+    with pytest.raises(RecipeError) as error:
+        load_recipe(recipe, machine=True)
+    (told,) = [fault.hint for fault in error.value.faults if fault.key.endswith("path")]
+    origin = discover().get("source", source).origin
+    assert told == f"{source!r} comes from {origin}{hint}"
 
 
 def test_a_command_that_is_not_there_is_named(published, tmp_path):
