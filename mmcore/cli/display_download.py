@@ -44,10 +44,11 @@ class DownloadDisplay:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def file(self, name: str, rows: int | None, done: int) -> None:
+    def file(self, name: str, number: int, files: int, rows: int | None, done: int) -> None:
         if self._bar is not None:
             self._progress.remove_task(self._bar)
-        self._bar = self._progress.add_task(name, total=rows, completed=done, facts="")
+        place = f"{number:,} of {files:,}: {name}"
+        self._bar = self._progress.add_task(place, total=rows, completed=done, facts="")
 
     def fetching(self, links: int, arrived: int) -> None:
         assert self._bar is not None

@@ -7,6 +7,7 @@ from typing import Final
 
 NO_ADDRESS: Final = "no web address"
 NO_ANSWER: Final = "no answer of img2dataset"
+NOT_IN_TIME: Final = "no end in sight"
 NO_PICTURE: Final = "no picture"
 TOO_LARGE: Final = "too large"
 OTHER: Final = "other"

@@ -22,6 +22,9 @@ METADATA: Final = b"mmcore.download"
 """Under this key every part's footer holds its ``Record``: a part that is there is counted."""
 
 
+_PART: Final = re.compile(r"(.+)-\d{5,}\.parquet")
+
+
 @attrs.frozen(kw_only=True)
 class Counts:
     """Links and what they led to; a link in two slots counts twice.
@@ -105,23 +108,34 @@ def part_name(shard: Shard, number: int) -> str:
     return str(path.with_name(f"{path.stem}-{number:05}.parquet"))
 
 
+def parts_below(folder: Path) -> dict[str, list[Path]]:
+    """All files that are called as parts are, under what their published file is called, without
+    its suffix."""
+    parts: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.parquet")):
+        relative = path.relative_to(folder)
+        match = _PART.fullmatch(relative.name)
+        if match and not relative.parts[0].startswith("."):
+            parts.setdefault(str(relative.with_name(match[1])), []).append(path)
+    return parts
+
+
 def finished_parts(
-    folder: Path, shard: Shard, settings: Mapping[str, object]
+    paths: Iterable[Path], shard: Shard, settings: Mapping[str, object]
 ) -> dict[int, tuple[str, Record]]:
     """The parts of a published file that are there, by number: their names and records.
+
+    Args:
+        paths: where they are.
+        shard: the published file.
+        settings: how parts are made now.
 
     Raises:
         ValueError: one of them was made of other rows, or in another way.
     """
-    published = PurePosixPath(shard.name)
-    beside = folder / published.parent
-    named = re.compile(rf"{re.escape(published.stem)}-(\d{{5,}})\.parquet")
     wanted = {**settings, "published": shard.name, "published_bytes": size_of(shard)}
     parts = {}
-    for path in sorted(beside.iterdir()) if beside.is_dir() else ():
-        match = named.fullmatch(path.name)
-        if match is None:
-            continue
+    for path in paths:
         record = Record.read(path)
         made = {**record.settings, **attrs.asdict(record, recurse=False)}
         unlike = [f"{key} {made.get(key)}, now {value}" for key, value in wanted.items()

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
 import attrs
@@ -23,6 +23,7 @@ from mmcore.downloading.counts import (
     Record,
     finished_parts,
     part_name,
+    parts_below,
     total,
     write_summary,
 )
@@ -89,8 +90,11 @@ class Plan:
 class Listener(Protocol):
     """Is told how a download goes on."""
 
-    def file(self, name: str, rows: int | None, done: int) -> None:
-        """A published file begins, of so many rows (None: not known), so many of them done."""
+    def file(self, name: str, number: int, files: int, rows: int | None, done: int) -> None:
+        """The published file of this number (of so many) begins; its rows, and those done.
+
+        How many rows it has is None where that is not known.
+        """
 
     def fetching(self, links: int, arrived: int) -> None:
         """Of a part's distinct links so many bytes have arrived."""
@@ -138,15 +142,25 @@ class _Download:
 
     def of(self, shards: Sequence[Shard]) -> Mapping[str, Record]:
         # All of them before the first is fetched, so that what does not fit is said at once.
-        found = [finished_parts(self._plan.folder, shard, self._plan.settings) for shard in shards]
+        there = parts_below(self._plan.folder)
+        found = [
+            finished_parts(
+                there.get(str(PurePosixPath(shard.name).with_suffix("")), ()),
+                shard,
+                self._plan.settings,
+            )
+            for shard in shards
+        ]
         for parts in found:
             self.records.update(parts.values())
-        for shard, parts in zip(shards, found, strict=True):
+        for number, (shard, parts) in enumerate(zip(shards, found, strict=True), 1):
+            start = next(part for part in count() if part not in parts)
             done = total(record for _, record in parts.values()).rows
-            self._listener.file(shard.name, count_rows(shard), done)
-            start = next(number for number in count() if number not in parts)
-            if start == 0 or not parts[start - 1][1].last:
-                self._fetch(shard, start, parts)
+            if start and parts[start - 1][1].last:
+                self._listener.file(shard.name, number, len(shards), done, done)
+                continue
+            self._listener.file(shard.name, number, len(shards), count_rows(shard), done)
+            self._fetch(shard, start, parts)
         write_summary(self._plan.folder, self.records)
         return self.records
 

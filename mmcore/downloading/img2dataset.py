@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, Literal
 
@@ -37,7 +39,8 @@ class Fetching:
     """How img2dataset fetches.
 
     Attributes:
-        processes: that fetch and, where pictures are made smaller, decode.
+        processes: that fetch and, where pictures are made smaller, decode; fewer where their
+            threads have nothing to do.
         threads: of each process; so many links are open at once.
         timeout: seconds without a byte after which a link is dead.
         retries: after a failed try.
@@ -46,6 +49,8 @@ class Fetching:
             and all become JPEG.
         image_size: pixels.
         user_agent_token: added to the user agent, and compared with those of X-Robots-Tag.
+        patience: seconds in which nothing arrives and nothing ends, after which what is still
+            open is given up: ``timeout`` lets a server send a byte now and then, for ever.
         ignore_opt_outs: fetch also what X-Robots-Tag keeps from use by AI or from indexing.
     """
 
@@ -57,6 +62,11 @@ class Fetching:
     image_size: int = 1024
     user_agent_token: str = ""
     ignore_opt_outs: bool = False
+    patience: float = attrs.field()
+
+    @patience.default
+    def _longer_than_any_tries(self) -> float:
+        return max(300.0, 3.0 * self.timeout * (self.retries + 1))
 
 
 def fetch_links(
@@ -82,14 +92,18 @@ def fetch_links(
     """
     folder.mkdir(parents=True)
     if not order:
-        return Answers({}, {}, [])
+        return Answers({}, {}, [], given_up=False)
     links, out, log = folder / "links.parquet", folder / "fetched", folder / "log.txt"
     table = pa.table({LINK: list(order), "url": [addresses[number] for number in order]})
     pq.write_table(table, links)
+    processes = min(fetching.processes, math.ceil(len(order) / fetching.threads))
     # A process is done with a batch when its slowest link is: one batch each wastes least.
-    batch = math.ceil(len(order) / fetching.processes)
-    words = [*command, *_arguments(fetching, links, out, batch)]
-    code = _run(words, log, lambda: progress(_arrived(out)))
+    batch = math.ceil(len(order) / processes)
+    words = [*command, *_arguments(fetching, links, out, processes, batch)]
+    try:
+        code = _run(words, log, _Watch(out, progress, fetching.patience))
+    except _Stalled:
+        return read_answers(out)
     batches = math.ceil(len(order) / batch)
     finished = len(glob.glob(f"{glob.escape(str(out))}/*_stats.json"))
     if code or finished != batches:
@@ -102,7 +116,9 @@ def fetch_links(
     return read_answers(out)
 
 
-def _arguments(fetching: Fetching, links: Path, out: Path, batch: int) -> Iterator[str]:
+def _arguments(
+    fetching: Fetching, links: Path, out: Path, processes: int, batch: int
+) -> Iterator[str]:
     keep = fetching.resize_mode == "no"
     said: dict[str, object] = {
         "output_folder": out,
@@ -111,7 +127,7 @@ def _arguments(fetching: Fetching, links: Path, out: Path, batch: int) -> Iterat
         "save_additional_columns": json.dumps([LINK]),
         "output_format": "webdataset",
         "number_sample_per_shard": batch,
-        "processes_count": fetching.processes,
+        "processes_count": processes,
         "thread_count": fetching.threads,
         "timeout": fetching.timeout,
         "retries": fetching.retries,
@@ -132,6 +148,33 @@ def _arguments(fetching: Fetching, links: Path, out: Path, batch: int) -> Iterat
     yield str(links)
     for name, value in said.items():
         yield f"--{name}={value}"
+
+
+class _Stalled(Exception):
+    """Nothing has happened for too long."""
+
+
+class _Watch:
+    """Tells of the progress, by the sizes of what is written.
+
+    Raises:
+        _Stalled: when called after ``patience`` seconds without any.
+    """
+
+    def __init__(self, out: Path, progress: Callable[[int], None], patience: float) -> None:
+        self._out, self._progress, self._patience = out, progress, patience
+        self._sizes: dict[str, int] = {}
+        self._changed = time.monotonic()
+
+    def __call__(self) -> None:
+        with os.scandir(self._out) if self._out.is_dir() else nullcontext(()) as entries:
+            sizes = {one.name: one.stat().st_size for one in entries if one.is_file()}
+        self._progress(sum(size for name, size in sizes.items() if name.endswith(".tar")))
+        now = time.monotonic()
+        if sizes != self._sizes or not sizes:
+            self._sizes, self._changed = sizes, now
+        elif now - self._changed > self._patience:
+            raise _Stalled
 
 
 def _run(words: Sequence[str], log: Path, look: Callable[[], None]) -> int:
@@ -162,8 +205,3 @@ def _end(leash: subprocess.Popen[bytes]) -> None:
     assert leash.stdin is not None
     leash.stdin.close()
     leash.wait()
-
-
-def _arrived(out: Path) -> int:
-    sizes = (Path(tar).stat().st_size for tar in glob.glob(f"{glob.escape(str(out))}/*.tar"))
-    return sum(sizes)

@@ -64,7 +64,7 @@ def _data(facts: Facts) -> Iterator[Remark]:
 def _origin(source: SourceSpec) -> str:
     """Where the dataset comes from; and, where it is published as links, how it is fetched."""
     hint = f"{source.name!r} comes from {source.origin}" if source.origin else ""
-    if source.links is None:
+    if source.links is None or source.path.endswith(".tar"):  # which img2dataset itself writes
         return hint
     command = download_command(source.name, "FILES", str(source.folder))
     return f"{hint + '; ' if hint else ''}its pictures come by `{command}`"

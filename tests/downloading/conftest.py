@@ -45,8 +45,8 @@ class Heard:
     def __init__(self):
         self.files, self.parts, self.bytes = [], [], []
 
-    def file(self, name, rows, done):
-        self.files.append((name, rows, done))
+    def file(self, name, number, files, rows, done):
+        self.files.append((name, number, files, rows, done))
 
     def fetching(self, links, arrived):
         self.bytes.append((links, arrived))
@@ -94,13 +94,13 @@ def published(tmp_path):
 def fetch(tmp_path, fake_command, heard):
     """Download into OUT with the fake command; return the records."""
 
-    def fetch(source, pattern, processes=2, **keys):
+    def fetch(source, pattern, *, processes=2, threads=1, patience=300.0, **keys):
         plan = Plan(
             source=source,
             links=links_of(source),
             pattern=pattern,
             folder=tmp_path / "out",
-            fetching=Fetching(processes=processes, **keys.pop("fetching", {})),
+            fetching=Fetching(processes=processes, threads=threads, patience=patience),
             **{"max_dead_share": 1.0, **keys},
         )
         return download(plan, Img2dataset(fake_command, "fake"), heard)

@@ -2,7 +2,8 @@
 
 Beside ``WEB`` (a JSON file: address to what is there) it notes every call. What is there: hex of
 bytes; ``"error: MESSAGE"``; ``"lost"`` for no answer at all. The keys ``hang``, ``crash`` and
-``cut`` make it wait for ever, end with an error, or leave out its last batch.
+``cut`` make it wait for ever, end with an error, or leave out its last batch; a batch with the key
+``drip`` never ends, and its tar is cut in the last member.
 """
 
 import io
@@ -30,7 +31,9 @@ def main():
     out.mkdir()
     size = int(said["number_sample_per_shard"])
     batches = math.ceil(len(rows) / size)
-    for batch in range(batches):
+    urls = [row["url"] for row in rows]
+    stuck = urls.index(web["drip"]) // size if "drip" in web else None
+    for batch in sorted(range(batches), key=lambda one: one == stuck):  # the others do not wait
         if web.get("hang"):
             place.with_suffix(".pid").write_text(str(os.getpid()))
             time.sleep(600)
@@ -63,6 +66,9 @@ def write(stem, batch, rows, web, said):
             if not failed:
                 add(tar, f"{key}.jpg", bytes.fromhex(found))
                 add(tar, f"{key}.json", json.dumps(table[-1]).encode())
+    if any(web.get("drip") == row["url"] for row in rows):
+        os.truncate(f"{stem}.tar", os.path.getsize(f"{stem}.tar") - int(web["cut_off"]))
+        time.sleep(600)
     schema = pa.schema(
         {
             column: pa.int64(),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmcore.downloading.published import count_rows, read_parts
+from mmcore.downloading.published import count_rows, read_parts, size_of
 from mmcore.interfaces import Links, Shard
 
 TABLE = pa.table({"url": [f"u{n}" for n in range(23)], "n": range(23)})
@@ -113,6 +113,18 @@ def test_unknown_forms_and_columns_are_named(fetch, published, tmp_path):
         fetch("blip3-kale", published({"url": ["a"], "image_bytes": [b""]}))
     with pytest.raises(FileNotFoundError, match="no file matches"):
         fetch("blip3-kale", str(tmp_path / "none*.parquet"))
+
+
+def test_files_by_url(published):
+    import fsspec
+
+    with open(published({"url": ["a", "b"]}), "rb") as file:
+        fsspec.filesystem("memory").pipe("/downloading/x.parquet", file.read())
+    shard = Shard("x.parquet", "memory://downloading/x.parquet")
+    (part,) = read_parts(shard, LINKS, 10, 0)
+    assert part.table.to_pydict() == {"url": ["a", "b"]}
+    assert count_rows(shard) == 2
+    assert size_of(shard) > 100
 
 
 def test_damaged_parquet_is_named(fetch, published):

@@ -43,7 +43,7 @@ def test_parts_are_files_of_so_many_rows(web, published, fetch, tmp_path, heard)
     assert [one.counts.rows for one in records.values()] == [4, 4, 2]
     assert [one.last for one in records.values()] == [False, False, True]
     assert held(tmp_path) == {"caption": links(10)["caption"], "image_bytes": pictures}
-    assert heard.files == [("sub/x.parquet", 10, 0)]
+    assert heard.files == [("sub/x.parquet", 1, 1, 10, 0)]
 
 
 def test_second_run_fetches_nothing(web, published, fetch, tmp_path, heard):
@@ -54,7 +54,7 @@ def test_second_run_fetches_nothing(web, published, fetch, tmp_path, heard):
     calls = len(web.calls)
     assert fetch("blip3-kale", path, part_rows=4) == first
     assert len(web.calls) == calls
-    assert heard.files[-1] == ("x.parquet", 10, 10)
+    assert heard.files[-1] == ("x.parquet", 1, 1, 10, 10)
     assert (tmp_path / "out" / "download.json").read_bytes() == summary
 
 
@@ -154,7 +154,7 @@ def typed(web, tmp_path):
 
     def start(path):
         words = ["data", "download", "blip3-kale", path, "-o", str(tmp_path / "out")]
-        options = ["--img2dataset", str(program), "--processes", "2", "--part-rows", "4"]
+        options = ["--img2dataset", str(program), "--threads", "1", "--part-rows", "4"]
         process = subprocess.Popen(
             [sys.executable, "-m", "mmcore", *words, *options],
             stdout=subprocess.PIPE,
@@ -222,3 +222,35 @@ def test_two_downloads_into_one_folder_are_refused(web, published, typed, tmp_pa
     _, said = (second := typed(path)).communicate(timeout=20)
     assert second.returncode == 1
     assert "another `mmcore data download` is writing to" in said
+
+
+@pytest.mark.parametrize(("cut_off", "lost"), [(0, 0), (2048, 0), (2560, 1)])
+def test_a_server_that_never_ends_costs_its_own_link(
+    cut_off, lost, web, published, fetch, tmp_path
+):
+    """Of a batch that is given up, every picture is kept that its tar holds whole."""
+    pictures = fill(web, 6)
+    web.put(drip="http://web/p3", cut_off=cut_off, **{"http://web/p3": "lost"})
+    (record,) = fetch("blip3-kale", published(links(6)), processes=2, patience=1.0).values()
+    assert record.counts.dead == {"no end in sight": 1 + lost}
+    found = held(tmp_path)["image_bytes"]
+    assert found[3] is None
+    kept = [(one, picture) for one, picture in zip(found, pictures, strict=True) if one]
+    assert len(kept) == 5 - lost
+    assert all(one == picture for one, picture in kept)
+
+
+def test_a_disk_that_is_full_leaves_no_part(web, published, fetch, tmp_path, monkeypatch):
+    pictures = fill(web, 3)
+    path = published(links(3))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmcore.downloading.prepared.os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            fetch("blip3-kale", path)
+    assert [one.name for one in (tmp_path / "out").iterdir()] == [".lock"]
+    fetch("blip3-kale", path)
+    assert held(tmp_path)["image_bytes"] == pictures

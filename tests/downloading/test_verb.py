@@ -3,7 +3,9 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import ClassVar
 
+import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +13,10 @@ from click.testing import CliRunner
 
 from mmcore.cli.main import main
 from mmcore.downloading import EnvironmentFault, environment, installed, links_of, provided
-from mmcore_registry import discover
+from mmcore.interfaces import Links
+from mmcore.kit.files_spec import FilesSpec
+from mmcore.recipe import RecipeError, load_recipe
+from mmcore_registry import Registry, discover
 
 FAKE = Path(__file__).with_name("fake_img2dataset.py")
 
@@ -56,7 +61,7 @@ def test_options_reach_img2dataset(web, published, program, tmp_path):
     assert done.exit_code == 0, done.output
     said = web.calls[0]["said"]
     wanted = {
-        "processes_count": "3",
+        "processes_count": "1",  # for one link
         "thread_count": "5",
         "timeout": "7",
         "retries": "2",
@@ -109,13 +114,63 @@ def test_an_unprepared_path_is_an_error_with_the_command(source, tmp_path):
     assert f"`{command}`" in str(error.value)
 
 
-def test_check_says_how_the_pictures_of_missing_data_come(tmp_path):
-    from mmcore.recipe.machine import _origin
+@attrs.frozen(kw_only=True)
+class StrangersSpec(FilesSpec):
+    """A stranger's pictures, by links in a column of his own."""
 
-    spec = discover().get("source", "obelics")(path="data/obelics/*.parquet")
-    assert _origin(spec).endswith(
-        "its pictures come by `mmcore data download obelics FILES -o data/obelics`"
+    name: ClassVar[str] = "strange"
+
+    where: str = "picture_at"
+
+    @property
+    def links(self):
+        return Links(column=self.where, bytes_column="held", tsv=("id", self.where))
+
+    def open(self):
+        raise NotImplementedError
+
+    synthesize = relocated = open
+
+
+def test_a_strangers_source_is_downloaded(web, program, tmp_path, monkeypatch):
+    registry = Registry()
+    registry.add([StrangersSpec], plugin="strange", distribution="strangers")
+    monkeypatch.setattr("mmcore.downloading.sources.discover", lambda: registry)
+    held = web.picture("a")
+    (tmp_path / "x.tsv").write_text("7\thttp://web/a\n8\thttp://web/b\n")
+    out = tmp_path / "out"
+    done = typed("strangers:strange", tmp_path / "x.tsv", "-o", out, "--img2dataset", program)
+    assert done.exit_code == 0, done.output
+    assert pq.read_table(out / "x-00000.parquet").to_pylist() == [
+        {"id": "7", "picture_at": "http://web/a", "held": held},
+        {"id": "8", "picture_at": "http://web/b", "held": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "hint"),
+    [
+        ("obelics", "data/obelics/*.parquet",
+         "; its pictures come by `mmcore data download obelics FILES -o data/obelics`"),
+        ("datacomp", "data/dc/*.tar", ""),
+        ("mint1t-pdf", "data/pdf/*.tar", ""),
+    ],
+)  # fmt: skip
+def test_check_says_how_the_pictures_of_missing_data_come(source, path, hint, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    tiny = (Path(__file__).parents[2] / "recipes" / "blip3_tiny.toml").read_text()
+    recipe.write_text(
+        f'{tiny}\n[[stages]]\nname = "more"\nsteps = 1\ntrain = ["token_sampler"]\n'
+        'tiler = { use = "single" }\nobjectives = [{ use = "autoregressive" }]\n'
+        "batch = { max_tokens = 512, max_views = 8, packs_per_step = 4 }\n"
+        'optimizer = { use = "adamw", lr = 1e-4 }\n'
+        f'[[stages.data]]\nuse = "{source}"\npath = "{path}"\n'
     )
+    with pytest.raises(RecipeError) as error:
+        load_recipe(recipe, machine=True)
+    (told,) = [fault.hint for fault in error.value.faults if fault.key.endswith("path")]
+    origin = discover().get("source", source).origin
+    assert told == f"{source!r} comes from {origin}{hint}"
 
 
 def test_a_command_that_is_not_there_is_named(published, tmp_path):

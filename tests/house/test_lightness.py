@@ -41,6 +41,7 @@ print(json.dumps([code or 0, heavy]), file=sys.stderr)
         ["data", "check", "--help"],
         ["data", "preview", "--help"],
         ["data", "stats", "--help"],
+        ["data", "download", "--help"],
         ["check", "recipes/blip3_tiny.toml"],
         ["show", "recipes/blip3_tiny.toml"],
     ],
