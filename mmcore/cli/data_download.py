@@ -139,6 +139,7 @@ def command(
     def say(text: str) -> None:
         click.echo(text, err=True)
 
+    plan.shards()  # a misspelt pattern is told before anything is installed
     img2dataset = installed(program) if program else provided(say)
     with DownloadDisplay() as display:
         records = download(plan, img2dataset, display)

@@ -86,6 +86,23 @@ class Plan:
             "image_size": None if self.fetching.resize_mode == "no" else self.fetching.image_size,
         }
 
+    def shards(self) -> Sequence[Shard]:
+        """The published files.
+
+        Raises:
+            FileNotFoundError: no file matches the pattern.
+            ValueError: one has another form, or lies among what is prepared.
+        """
+        shards = find_shards(self.pattern)
+        check_suffixes(shards, self.links)
+        for shard in shards:
+            if Path(shard.path).resolve().is_relative_to(self.folder.resolve()):
+                raise ValueError(
+                    f"{shard.path} lies in {self.folder}; wanted another folder for what is "
+                    "prepared"
+                )
+        return shards
+
 
 class Listener(Protocol):
     """Is told how a download goes on."""
@@ -117,13 +134,7 @@ def download(plan: Plan, img2dataset: Img2dataset, listener: Listener) -> Mappin
         TooManyDead: more links of a part are dead than the plan takes.
         Img2datasetError: img2dataset failed; what was finished before stays.
     """
-    shards = find_shards(plan.pattern)
-    check_suffixes(shards, plan.links)
-    for shard in shards:
-        if Path(shard.path).resolve().is_relative_to(plan.folder.resolve()):
-            raise ValueError(
-                f"{shard.path} lies in {plan.folder}; wanted another folder for what is prepared"
-            )
+    shards = plan.shards()
     plan.folder.mkdir(parents=True, exist_ok=True)
     with _alone(plan.folder) as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # training decides

@@ -50,6 +50,14 @@ def test_the_verb_tells_what_became_of_the_links(web, published, program, tmp_pa
     assert "x-00000.parquet: 4 rows, 4 links, 25% of them alive" in done.stderr
 
 
+def test_a_misspelt_pattern_is_told_before_anything_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    done = typed("blip3-kale", tmp_path / "none*.parquet", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "no file matches" in done.stderr
+    assert not (tmp_path / "cache").exists()
+
+
 def test_options_reach_img2dataset(web, published, program, tmp_path):
     web.picture("a")
     path = published({"link": ["http://web/a"], "caption": ["c"]})
