@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 import attrs
 
 from mmcore.data.collate import collate
-from mmcore.data.faults import DataFault
+from mmcore.data.faults import DataFault, describe
 from mmcore.data.lane_state import LaneSettings, LaneState, SourceState, beginning, check_state
 from mmcore.data.mixture import Mixture
 from mmcore.data.order import RowOrder, read_rows
@@ -202,7 +202,7 @@ class Lane:
             self._reject(key, rejection)
             return []
         except Exception as error:
-            raise DataFault(f"sample {key}: {type(error).__name__}: {error}") from error
+            raise DataFault(f"sample {key}: {describe(error)}") from error
 
     def _realise(self, sample: TokenizedSample) -> Sequence[Tiles] | None:
         """Its views; None if a picture cannot be decoded, and the source's turn is given back."""
@@ -216,7 +216,7 @@ class Lane:
                 self._mixture.give_back(index)
             return None
         except Exception as error:
-            raise DataFault(f"sample {sample.key}: {type(error).__name__}: {error}") from error
+            raise DataFault(f"sample {sample.key}: {describe(error)}") from error
         self._rejected_in_a_row[index] = 0
         return views
 

@@ -43,4 +43,4 @@ def _links(kind: type[Spec]) -> Links | None:
         for one in attrs.fields(kind)
         if one.default is attrs.NOTHING and one.init and one.name != "path"
     ]
-    return None if needed else kind(path="*").links
+    return None if needed else kind(path="files").links

@@ -78,7 +78,8 @@ def test_a_row_that_kills_twice_is_rejected_and_nothing_else_is_lost(load: Any) 
     plain = [whole.next_step() for _ in range(8)]
     whole.close()
     loader = load(source={"rows": (12,), "kills_at": 9}, workers=2)
-    with pytest.warns(UserWarning, match=r"at sample a:s0:9, for the second time"):
+    again = pytest.warns(UserWarning, match=r"at sample a:s0:9, for the second time")
+    with pytest.warns(UserWarning, match="a:s0:9; it is started again after"), again:
         steps = [loader.next_step() for _ in range(8)]
     loader.close()
     rejected = [row for step in steps for row in step.rejected if row.reason == "deadly-row"]

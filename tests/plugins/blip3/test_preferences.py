@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmcore.interfaces import ImagePart, ImageRef, Rejection, SyntheticContent, TextPart
 from mmcore.kit.drawing import PAPERS
+from mmcore.kit.picture_bytes import picture_bytes
 from mmcore.testing.source import check_source
 from mmcore_blip3.preferences_spec import PreferencePairsSpec, VlFeedbackSpec
 
@@ -99,7 +100,7 @@ def test_made_up_rows_prefer_what_the_picture_shows(tmp_path, key, spec):
             if "background" not in question.text:
                 continue
             backgrounds += 1
-            with Image.open(io.BytesIO(picture.ref.read())) as image:
+            with Image.open(io.BytesIO(picture_bytes(picture.ref))) as image:
                 shown = image.convert("RGB").getpixel((0, 0))
             preferred, dispreferred = said(sample)
             assert PAPERS[preferred] == shown
