@@ -48,3 +48,9 @@ def test_large_rows_are_decoded_few_at_a_time(write_parquet, monkeypatch):
     assert [row["pictures"] for row in rows] == [[one] for one in data[1:]]
     assert sum(sizes) == 9
     assert set(sizes[:-1]) <= {2, 3}  # by what the footer says of the group, headers included
+
+
+def test_columns_of_nothing_but_nulls(write_parquet):
+    path = write_parquet({"typed": pa.nulls(3, pa.string()), "untyped": pa.nulls(3)})
+    rows = list(read_rows(str(path), ["typed", "untyped"], 1, 3))
+    assert rows == [{"typed": None, "untyped": None}] * 2
