@@ -58,3 +58,9 @@ def test_strings_in_structs_and_dictionaries_stay_undecoded(write_parquet):
         {"turns": [{"who": "é".encode(), "picture": b"p"}], "kind": b"a"},
         {"turns": None, "kind": None},
     ]
+
+
+def test_columns_of_nothing_but_nulls(write_parquet):
+    path = write_parquet({"typed": pa.nulls(3, pa.string()), "untyped": pa.nulls(3)})
+    rows = list(read_rows(str(path), ["typed", "untyped"], 1, 3))
+    assert rows == [{"typed": None, "untyped": None}] * 2
