@@ -6,6 +6,7 @@ Letters: T tokens of a sample, N views, C/H/W channels, height, width, P patches
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Literal
 
@@ -120,8 +121,9 @@ class Preparer:
 
     def _cut(self, picture: PlannedPicture) -> Tiles:
         plan, view = picture.plan, self.view
-        image = of_picture(picture.ref, decode)
-        if image.size != (plan.width, plan.height):
+        least_size = self.tiler.least_size(plan, view)
+        image = of_picture(picture.ref, partial(decode, least_size=least_size))
+        if image.size not in plan.decoded_sizes(least_size):
             raise Rejection(
                 "image-changed", f"planned as {plan.width} x {plan.height}, is {image.size}"
             )

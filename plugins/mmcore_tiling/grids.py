@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import Final
 
 import attrs
 
 Grid = tuple[int, int]
+Size = tuple[int, int]
 
 BLIP3_GRIDS: Final[tuple[Grid, ...]] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
 """The grids of BLIP-3's training code, in its order, which decides ties."""
@@ -27,6 +29,12 @@ class Rectangle:
     top: int
     width: int
     height: int
+
+    @property
+    def inside(self) -> tuple[EllipsisType, slice, slice]:
+        """Index of what lies inside it, in an array whose last axes are height and width."""
+        rows = slice(self.top, self.top + self.height)
+        return ..., rows, slice(self.left, self.left + self.width)
 
 
 def grids_up_to(max_tiles: int, max_side: int) -> tuple[Grid, ...]:
