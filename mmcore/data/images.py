@@ -131,7 +131,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
+        return image
     if image.mode.startswith("I"):
         # Pillow clips 16 bits at 255 instead of scaling them; "I" holds 16-bit values as well.
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)

@@ -85,27 +85,37 @@ def _views(image: Image.Image, plan: TilePlan, view: ViewFormat, resized: Resize
     if not plan.cols:
         (pixels_NCHW[0],) = resized(image, [whole])
         return pixels_NCHW
-    width, height = plan.cols * view.size, plan.rows * view.size
-    place = place_pixels(plan.width, plan.height, width, height)
-    canvas_CHW = np.zeros((3, height, width), dtype=np.uint8)
-    pixels_NCHW[0], canvas_CHW[place.inside] = resized(image, [whole, (place.width, place.height)])
-    pixels_NCHW[1:] = _cut_canvas(canvas_CHW, plan)
+    pixels_NCHW[1:] = 0
+    place = place_pixels(plan.width, plan.height, plan.cols * view.size, plan.rows * view.size)
+    pixels_NCHW[0], picture_CHW = resized(image, [whole, (place.width, place.height)])
+    for number in range(plan.cols * plan.rows):
+        row, col = divmod(number, plan.cols)
+        down, top = _shared(view.size, row, place.top, place.height)
+        across, left = _shared(view.size, col, place.left, place.width)
+        pixels_NCHW[1 + number][:, down, across] = picture_CHW[:, top, left]
     return pixels_NCHW
+
+
+def _shared(size: int, number: int, before: int, length: int) -> tuple[slice, slice]:
+    """Along one side of the canvas: what a tile and the picture share, counted in either.
+
+    Args:
+        size: of a tile.
+        number: of the tile along this side.
+        before: where the picture begins.
+        length: of the picture.
+    """
+    tile = number * size
+    begin = max(tile, before)
+    end = max(begin, min(tile + size, before + length))
+    return slice(begin - tile, end - tile), slice(begin - before, end - before)
 
 
 def _mask_tiles(plan: TilePlan, view: ViewFormat) -> np.ndarray:
     """``mask_NP`` of the tiles: the picture's rectangle on all patches of the canvas, cut up."""
     map_cols, map_rows = plan.cols * view.patch_cols, plan.rows * view.patch_rows
     place = place_patches(plan.width, plan.height, map_cols, map_rows)
-    shown_CHW = np.zeros((1, map_rows, map_cols), dtype=np.bool_)
-    shown_CHW[place.inside] = True
-    return _cut_canvas(shown_CHW, plan).reshape(plan.cols * plan.rows, view.patches)
-
-
-def _cut_canvas(canvas_CHW: np.ndarray, plan: TilePlan) -> np.ndarray:
-    """Cut a canvas into the plan's grid: ``tiles_NCHW`` row by row."""
-    channels, height, width = canvas_CHW.shape
-    tile_height, tile_width = height // plan.rows, width // plan.cols
-    grid = canvas_CHW.reshape(channels, plan.rows, tile_height, plan.cols, tile_width)
-    tiles = grid.transpose(1, 3, 0, 2, 4)
-    return tiles.reshape(plan.rows * plan.cols, channels, tile_height, tile_width)
+    shown = np.zeros((map_rows, map_cols), dtype=np.bool_)
+    shown[place.top : place.top + place.height, place.left : place.left + place.width] = True
+    tiles = shown.reshape(plan.rows, view.patch_rows, plan.cols, view.patch_cols).swapaxes(1, 2)
+    return tiles.reshape(plan.cols * plan.rows, view.patches)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import EllipsisType
 from typing import Final
 
 import attrs
@@ -29,12 +28,6 @@ class Rectangle:
     top: int
     width: int
     height: int
-
-    @property
-    def inside(self) -> tuple[EllipsisType, slice, slice]:
-        """Index of what lies inside it, in an array whose last axes are height and width."""
-        rows = slice(self.top, self.top + self.height)
-        return ..., rows, slice(self.left, self.left + self.width)
 
 
 def grids_up_to(max_tiles: int, max_side: int) -> tuple[Grid, ...]:
