@@ -43,6 +43,8 @@ _STRIP: Final = 96
 _SUMS_AT_A_TIME: Final = 2**18
 """Float32 values that stay in a core's cache until they are bytes."""
 
+_SCALE, _ROUNDING, _NO_BIAS = np.array([1.0, 0.5, 0.0], dtype=np.float32).view(np.int32)
+
 _FEW_PIXELS: Final = 2**15
 """Where picture and results have fewer, Pillow is done before the kernel is prepared."""
 
@@ -104,7 +106,7 @@ def _resize(image: Image.Image, sizes: Sequence[Size], way: Way) -> list[NDArray
     along, beside = (0, 1) if way == "across" else (1, 0)
     count = image.size[beside]
     taps = _joined(image.size[along], tuple(size[along] for size in sizes))
-    tables = [_table(count, size[along], bias=0.5) for size in sizes]
+    tables = [_table(count, size[along]) for size in sizes]
     for begin in range(0, count, _STRIP):
         sums_LX = torch.from_numpy(_exact_sums(_strip(image, begin, way), taps))
         turned_XL, first = sums_LX.t().contiguous().numpy(), 0
@@ -128,7 +130,7 @@ def _strip(image: Image.Image, begin: int, way: Way) -> NDArray[np.int32]:
         part = image.crop((0, begin, image.width, end)).transpose(Image.Transpose.TRANSPOSE)
     else:
         part = image.crop((begin, 0, end, image.height))
-    table = _table(part.height, _STRIP, bias=0.0)
+    table = _table(part.height, _STRIP)
     table[:, :_STRIP] = _held(part)
     return table
 
@@ -139,15 +141,15 @@ def _held(image: Image.Image) -> NDArray[np.int32]:
     return pixels.reshape(image.height, image.width)
 
 
-def _table(lines: int, length: int, *, bias: float) -> NDArray[np.int32]:
+def _table(lines: int, length: int) -> NDArray[np.int32]:
     """Room for lines of pixels, and behind each, as the kernel wants them, a scale and a bias that
-    its bytes are read with.
+    its bytes are read with; the bias of one half rounds sums whose weights add up to one.
 
     Lines are a little longer than asked for: the kernel is made anew for every length.
     """
     table = np.empty((lines, -(-length // _STRIP) * _STRIP + 2), dtype=np.int32)
     table[:, length:-2] = 0
-    table[:, -2:] = np.array([1.0, bias], dtype=np.float32).view(np.int32)
+    table[:, -2], table[:, -1] = _SCALE, _ROUNDING
     return table
 
 
@@ -213,8 +215,10 @@ def _taps(length: int, new_length: int) -> _Taps:
     weights = np.where(is_tap, _bicubic((lines - centres[:, None] + 0.5) / stretch), 0.0)
     weights /= weights.sum(1, keepdims=True)
     whole_T = np.rint(weights * _WHOLE).astype(np.int64)[is_tap]
-    upper_T = whole_T // _HALF
     starts = np.concatenate([[0], np.cumsum(behind - first)])
+    upper_T = whole_T // _HALF
+    # Upper parts of a result add up to one, so that a bias comes through them unchanged.
+    upper_T[starts[:-1]] += _HALF - np.add.reduceat(upper_T, starts[:-1])
     return _Taps(
         lines_T=torch.from_numpy(lines[is_tap].astype(np.int32)),
         weights_T=_float32(whole_T / _WHOLE),
@@ -237,24 +241,22 @@ def _bicubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _exact_sums(table: NDArray[np.int32], taps: _Taps) -> NDArray[np.int32]:
-    """Weighted sums of lines that have no bias, rounded as integers are; as pixels."""
-    sums = _bags(table, taps, taps.upper_T)
-    sums.add_(_bags(table, taps, taps.lower_T).floor_(), alpha=1 / _HALF).clamp_(0, 255)
-    results = np.empty(sums.shape, dtype=np.uint8)
-    np.add(sums.numpy(), np.float32(0.5), out=results, casting="unsafe")
-    return results.view(np.int32)
+    """Weighted sums of lines, rounded as integers are; as pixels."""
+    # A sum of the lower parts is a whole number of the last bits of the upper ones and some.
+    table[:, -1] = _NO_BIAS
+    lower = _bags(table, taps, taps.lower_T).floor_()
+    table[:, -1] = _ROUNDING
+    return _bytes(_bags(table, taps, taps.upper_T).add_(lower, alpha=1 / _HALF))
 
 
 def _sums(table: NDArray[np.int32], taps: _Taps) -> NDArray[np.int32]:
-    """Weighted sums of lines that have a bias of one half, which rounds them; as pixels."""
-    results = np.empty((taps.results, 4 * (table.shape[1] - 2)), dtype=np.uint8)
-    step = max(1, _SUMS_AT_A_TIME // results.shape[1])
+    """Weighted sums of lines, rounded after float32 has rounded them; as pixels."""
+    results = np.empty((taps.results, table.shape[1] - 2), dtype=np.int32)
+    step = max(1, _SUMS_AT_A_TIME // results.view(np.uint8).shape[1])
     for begin in range(0, taps.results, step):
         part = taps.part(begin, begin + step)
-        sums = _bags(table, part, part.weights_T).clamp_(0, 255)
-        # numpy cuts off what is behind the point, in a quarter of torch's time.
-        np.copyto(results[begin : begin + step], sums.numpy(), casting="unsafe")
-    return results.view(np.int32)
+        _bytes(_bags(table, part, part.weights_T), out=results[begin : begin + step])
+    return results
 
 
 def _bags(table: NDArray[np.int32], taps: _Taps, weights_T: torch.Tensor) -> torch.Tensor:
@@ -267,6 +269,14 @@ def _bags(table: NDArray[np.int32], taps: _Taps, weights_T: torch.Tensor) -> tor
         include_last_offset=True,
     )
     return sums
+
+
+def _bytes(sums: torch.Tensor, out: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+    """Sums as pixels; what is behind the point is cut off."""
+    pixels = np.empty((len(sums), sums.shape[1] // 4), dtype=np.int32) if out is None else out
+    # numpy does this in a quarter of torch's time.
+    np.copyto(pixels.view(np.uint8), sums.clamp_(0, 255).numpy(), casting="unsafe")
+    return pixels
 
 
 def _channels(pixels_HW: NDArray[np.int32]) -> NDArray[np.uint8]:
