@@ -56,6 +56,7 @@ def resize_exactly(image: Image.Image, sizes: Sequence[Size]) -> list[NDArray[np
     return [np.asarray(one).transpose(2, 0, 1) for one in resized]
 
 
+@torch.inference_mode()
 def resize_fast(image: Image.Image, sizes: Sequence[Size]) -> list[NDArray[np.uint8]]:
     """The same within one grey level, sooner.
 
