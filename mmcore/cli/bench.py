@@ -9,6 +9,7 @@ from mmcore.cli.verbs import Verbs
 VERBS = {
     "verbs": "Measure how long the light verbs take, beside an empty Python.",
     "steps": "Measure where the time of the steps of RECIPE goes.",
+    "data": "Measure how fast the data of RECIPE is made ready.",
 }
 """Verb to the first line of its help."""
 

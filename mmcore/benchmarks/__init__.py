@@ -1,0 +1,1 @@
+"""What is reached on this machine: by a stage's steps, by its data; a file per measurement."""
