@@ -24,7 +24,7 @@ HEAD = (
     "ratio",
     "decode ms",
     "cut ms",
-    "differs by: mean, most",
+    "grey levels apart: mean, most",
 )
 
 SIZES = ("640x480", "1024x768", "2048x1536", "4000x3000")

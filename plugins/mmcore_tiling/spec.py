@@ -25,8 +25,8 @@ class _PictureTilerSpec(TilerSpec):
         default="fast",
         validator=one_of(["fast", "exact"]),
         metadata=doc(
-            "exact: Pillow's bicubic, bit for bit; fast: the same within one grey level, in half "
-            "the time"
+            "exact: Pillow's bicubic, bit for bit; fast: torch's, the same but for rounding, in a "
+            "third of the time"
         ),
     )
     reduced_decoding: bool = attrs.field(
