@@ -26,15 +26,14 @@ def figure_lines(found: StageFigures) -> Iterator[str]:
         for position, seconds in found.resume_seconds.items()
     )
     yield f"  first pack of a lane that goes on: {resumed}"
-    first, *later = found.memory
-    half = found.memory[len(found.memory) // 2]
-    held = ", ".join(f"{point.resident / 1e6:,.0f} MB at {point.rows:,}" for point in (first, half))
-    last = later[-1]
-    yield f"  memory of the process: {held}, {last.resident / 1e6:,.0f} MB at {last.rows:,} rows"
-    yield (
-        f"  rows: {half.rows / half.seconds:,.0f} a second in the first half, "
-        f"{(last.rows - half.rows) / (last.seconds - half.seconds):,.0f} in the second"
-    )
+    first, half, last = found.memory[0], found.memory[len(found.memory) // 2], found.memory[-1]
+    held = (f"{point.resident / 1e6:,.0f} MB at {point.rows:,}" for point in (first, half, last))
+    yield f"  memory of the process: {', '.join(held)} rows"
+    if last.rows > half.rows:
+        yield (
+            f"  rows: {half.rows / half.seconds:,.0f} a second in the first half, "
+            f"{(last.rows - half.rows) / (last.seconds - half.seconds):,.0f} in the second"
+        )
 
 
 def _row(rate: Rate) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ def test_threads_are_given_back():
 
 def bench(request, *words):
     recipe = request.config.rootpath / "recipes" / "blip3_tiny.toml"
-    return CliRunner().invoke(main, ["bench", "data", str(recipe), *words])
+    words = ["bench", "data", str(recipe), "--only", "pictures", *words]
+    return CliRunner().invoke(main, words)
 
 
 def test_verb_measures_every_tiler_of_the_recipe(request):
