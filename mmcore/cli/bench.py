@@ -14,9 +14,9 @@ VERBS = {
 """Verb to the first line of its help."""
 
 
-@click.command(cls=Verbs, verbs=VERBS, modules="mmcore.cli.bench_")
+@click.command(cls=Verbs, verbs=VERBS, modules="mmcore.cli.bench_", of_recipe="steps")
 def command() -> None:
     """Measure what is reached on this machine: by the verbs, by steps, by the data.
 
-    Every figure is printed as least, median and most over the repeats: machines are noisy.
+    `mmcore bench RECIPE` means `mmcore bench steps RECIPE`. Every figure is printed as least, median and most over the repeats: machines are noisy.
     """
