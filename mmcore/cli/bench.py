@@ -18,5 +18,6 @@ VERBS = {
 def command() -> None:
     """Measure what is reached on this machine: by the verbs, by steps, by the data.
 
-    `mmcore bench RECIPE` means `mmcore bench steps RECIPE`. Every figure is printed as least, median and most over the repeats: machines are noisy.
+    `mmcore bench RECIPE` means `mmcore bench steps RECIPE`. Every figure is printed as least,
+    median and most over the repeats: machines are noisy.
     """
