@@ -98,7 +98,7 @@ def _opened(data: bytes, frame: int) -> Iterator[tuple[Image.Image, int]]:
                 _seek(image, frame)
                 _check_size(image)
             yield image, _orientation(image)
-    except Rejection:
+    except (Rejection, MemoryError):  # the machine's fault is not the row's
         raise
     except Image.DecompressionBombError as error:
         raise Rejection("image-too-large", str(error)) from error
