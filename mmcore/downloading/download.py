@@ -91,7 +91,8 @@ class Plan:
 
         Raises:
             FileNotFoundError: no file matches the pattern.
-            ValueError: one has another form, or lies among what is prepared.
+            ValueError: one has another form, or lies among what is prepared; or two would become
+                parts of one name.
         """
         shards = find_shards(self.pattern)
         check_suffixes(shards, self.links)
@@ -100,6 +101,14 @@ class Plan:
                 raise ValueError(
                     f"{shard.path} lies in {self.folder}; wanted another folder for what is "
                     "prepared"
+                )
+        named: dict[PurePosixPath, Shard] = {}
+        for shard in shards:
+            first = named.setdefault(PurePosixPath(shard.name).with_suffix(""), shard)
+            if first is not shard:
+                raise ValueError(
+                    f"{first.path} and {shard.path} would become parts of one name; wanted one of "
+                    "them at a time, each in a folder of its own"
                 )
         return shards
 

@@ -37,7 +37,7 @@ def render(recipe: str, stages: Sequence[ShownStage], notes: Sequence[str]) -> s
     environment.filters |= {"visible": visible, "colour": colour, "percent": percent}
     script, style = (_asset(environment, name) for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
+    page = environment.get_template("page.html").render(
         recipe=recipe,
         stages=stages,
         notes=notes,
@@ -52,6 +52,8 @@ def render(recipe: str, stages: Sequence[ShownStage], notes: Sequence[str]) -> s
         script_digest=digest,
         style=style,
     )
+    # A file's name need not be UTF-8, and a page must be.
+    return page.encode(errors="backslashreplace").decode()
 
 
 def visible(text: str) -> str:

@@ -120,10 +120,10 @@ def records_of(value: object) -> list[Mapping[str, object]]:
 def _rating(annotation: object) -> float | None:
     """The number, which is stored as text; None where there is none, such as ``N/A``."""
     rating = annotation.get("Rating") if isinstance(annotation, Mapping) else None
-    if not isinstance(rating, str | int | float):
+    if not isinstance(rating, str | int | float) or isinstance(rating, bool):
         return None
     try:
         number = float(rating)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

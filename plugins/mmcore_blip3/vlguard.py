@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -13,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcore.interfaces import Rejection, Row, Sample, SampleKey, Shard
+from mmcore.kit import store
 from mmcore.kit.conversation import lay_out, read_pictures, read_turns
 from mmcore.kit.files import find_shards, pictures_root
 from mmcore.kit.json_rows import SUFFIXES, count_rows, read_rows
+from mmcore.kit.kept import INDEXES
 from mmcore_blip3.record_files import object_of
 
 JSON, NUMBER, ROOT = "json", "number", "root"
@@ -86,8 +86,10 @@ class VlGuard:
         return Sample(key=key, parts=lay_out(turns, pictures), group=kinds[number])
 
     def _index(self, shard: Shard) -> NDArray[np.int64]:
-        status = os.stat(shard.path)
-        return _index_version(shard.path, status.st_mtime_ns, status.st_size, self.instructions)
+        key = ("vlguard", shard.path, store.version(shard.path), self.instructions)
+        return INDEXES.get(
+            key, lambda: _index_of(shard.path, self.instructions), lambda index: index.nbytes
+        )
 
 
 def kinds_of(entry: object) -> list[str]:
@@ -102,12 +104,9 @@ def kinds_of(entry: object) -> list[str]:
     return [kinds[0] for kinds in found] if all(len(kinds) == 1 for kinds in found) else []
 
 
-@functools.lru_cache(maxsize=64)
-def _index_version(
-    path: str, mtime_ns: int, size: int, instructions: frozenset[str]
-) -> NDArray[np.int64]:
-    """Numbers of the entry, and of the instruction in it, of every row of this version of the
-    file, which is small: it names a few thousand pictures."""
+def _index_of(path: str, instructions: frozenset[str]) -> NDArray[np.int64]:
+    """Numbers of the entry, and of the instruction in it, of every row of the file, which is
+    small: it names a few thousand pictures."""
     rows = []
     for entry, encoded in enumerate(read_rows(path, 0, count_rows(path))):
         try:

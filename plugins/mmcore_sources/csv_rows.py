@@ -5,6 +5,7 @@ The file is scanned once; what is kept is 16 bytes a row.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -42,10 +43,10 @@ class CsvTable:
             spans = list(_spans(path, file))
             if not spans:
                 raise ValueError(f"{path} is empty, wanted a first row with the columns' names")
-            file.seek(0)
-            head = file.read(spans[0][1])
-        (names,) = csv.reader(_lines(head))
-        self.columns = [names[0].removeprefix("\ufeff"), *names[1:]]
+            begin, end = spans[0]
+            file.seek(begin)
+            head = file.read(end - begin)
+        self.columns = next(filter(None, csv.reader(_lines(head.removeprefix(codecs.BOM_UTF8)))))
         self.spans = np.array(spans[1:], np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:

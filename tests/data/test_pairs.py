@@ -113,7 +113,7 @@ def test_a_picture_is_read_and_decoded_once(preparer: Any, picture: Any, monkeyp
     assert calls == ["read"], "one header for both sequences"
     decode = prepare_module.decode
     monkeypatch.setattr(
-        prepare_module, "decode", lambda *a: (calls.append("decode"), decode(*a))[1]
+        prepare_module, "decode", lambda *a, **k: (calls.append("decode"), decode(*a, **k))[1]
     )
     tiles = prepare.realise(one)
     assert calls == ["read", "read", "decode"]

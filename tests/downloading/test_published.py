@@ -138,3 +138,11 @@ def test_damaged_parquet_is_named(fetch, published):
 def test_rows_are_counted_where_a_footer_tells(published, tmp_path):
     assert count_rows(Shard("x.parquet", published({"url": ["a"] * 7}))) == 7
     assert count_rows(Shard("x.tsv", "nowhere.tsv")) is None
+
+
+def test_two_files_that_would_become_parts_of_one_name_are_refused(fetch, tmp_path):
+    (tmp_path / "x.tsv").write_bytes(b"http://web/a\tone\n")
+    pq.write_table(pa.table({"url": ["http://web/a"], "caption": ["one"]}), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"x\.parquet and .*x\.tsv would become parts of one name"):
+        fetch("cc12m", str(tmp_path / "x.*"))
+    assert not list(tmp_path.glob("out/*.parquet"))

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import fsspec
 import pytest
 
 from mmcore.interfaces import ImagePart, ImageRef, Rejection, SampleKey, SyntheticContent, TextPart
@@ -148,3 +149,10 @@ def test_made_up_rows_are_of_every_kind(tmp_path, key):
     )
     assert set(kinds) == {"safe", "unsafe", "unsafe-picture"}
     assert min(kinds.values()) > 5
+
+
+def test_it_is_read_from_a_store_as_well():
+    fsspec.filesystem("memory").pipe("/guard/train.json", json.dumps([SAFE, UNSAFE]).encode())
+    source = VlGuardSpec(path="memory://guard/train.json").open()
+    (shard,) = source.shards()
+    assert len(list(source.rows(shard, 0, source.length(shard)))) == source.length(shard) > 1

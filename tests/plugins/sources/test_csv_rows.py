@@ -44,3 +44,14 @@ def test_malformed_file_is_named(tmp_path):
     path.write_bytes(b"a,b\n1,2\rx\n")
     with pytest.raises(ValueError, match=r"metadata\.csv, line 2: new-line"):
         CsvTable(str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\nfile_name,text\na.png,one\n", b'\xef\xbb\xbf"file_name","text"\r\n"a.png","one"\r\n'],
+)
+def test_a_blank_first_line_and_a_mark_before_quotes_are_passed_over(tmp_path, text):
+    (tmp_path / "x.csv").write_bytes(text)
+    table = csv_table(str(tmp_path / "x.csv"))
+    assert table.columns == ["file_name", "text"]
+    assert list(table.rows(0, len(table))) == [{"file_name": "a.png", "text": "one"}]
