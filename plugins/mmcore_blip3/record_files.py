@@ -10,7 +10,7 @@ from typing import Final
 from mmcore.interfaces import ImageRef, Rejection, Row, Sample, SampleKey, Shard
 from mmcore.kit import json_rows, parquet_rows
 from mmcore.kit.files import find_shards, pictures_root
-from mmcore.kit.row_values import check_text
+from mmcore.kit.row_values import picture_named
 
 JSON, COLUMNS, ROOT = "json", "columns", "root"
 """The row's keys: an undecoded entry, or undecoded columns; and the folder of the pictures."""
@@ -151,10 +151,7 @@ def _picture(column: str, value: object, root: str) -> ImageRef:
         return ImageRef(data=value)
     if value is None:
         raise Rejection("image-missing", f"{column} holds no picture")
-    name = check_text(column, value)
-    if not name or "\0" in name:
-        raise Rejection("malformed-row", f"{column} is {name!r}, wanted the name of a file")
-    return ImageRef(path=name, root=root)
+    return picture_named(column, value, root)
 
 
 def _is_parquet(shard: Shard) -> bool:
