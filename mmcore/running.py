@@ -210,7 +210,7 @@ class _Run:
         self._make_up(stage)
         start = _start(self._folder)
         goes_on = progress.stage_step > 0
-        model = self._model(start)
+        model = self._model(start, stage)
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
         learning = assemble.learning(self._recipe, stage, model, self._world)
         if start is not None and goes_on:
@@ -247,6 +247,7 @@ class _Run:
                     world=self._world,
                     keep_last=self._recipe.checkpoints.keep_last,
                     pinned=now.finished and self._recipe.checkpoints.keep_stages,
+                    loras=assemble.loras_of(stage),
                 ),
                 every_steps=self._recipe.checkpoints.every_steps,
                 stop=self._stop,
@@ -271,10 +272,11 @@ class _Run:
             make_up(node, self._hooks.activity)
         barrier()
 
-    def _model(self, start: Checkpoint | None) -> VisionLanguageModel:
+    def _model(self, start: Checkpoint | None, stage: Stage | None = None) -> VisionLanguageModel:
+        """To be questioned, or, with ``stage``, to be trained in it."""
         if start is None:
             return assemble.build_model(self._recipe, self._device)[0]
-        return assemble.model_of_checkpoint(self._recipe, start.path, self._device)
+        return assemble.model_of_checkpoint(self._recipe, start.path, self._device, stage)
 
     def _audit(self, stage: Stage, prepared: Preparer) -> list[str]:
         """Look at the first samples before they cost anything; the findings in lines.

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import attrs
 
 from mmcore.cli.layout import definitions, heading
+from mmcore.interfaces import Lora
 from mmcore.recipe.schema import (
     BatchTable,
     CheckpointTable,
@@ -28,6 +29,7 @@ _TABLES: dict[str, type[attrs.AttrsInstance]] = {
     "[data]": DataTable,
     "[[stages]]": Stage,
     "an element of train in [[stages]]": TrainablePart,
+    "lora of an element of train": Lora,
     "batch of [[stages]]": BatchTable,
     "[checkpoints]": CheckpointTable,
 }

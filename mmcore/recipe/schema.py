@@ -13,6 +13,7 @@ from mmcore.interfaces import (
     EncoderSpec,
     EngineSpec,
     LLMSpec,
+    Lora,
     ObjectiveSpec,
     OptimizerSpec,
     SourceSpec,
@@ -136,6 +137,10 @@ class TrainablePart:
         validator=optional(gt(0)),
         metadata=doc("highest learning rate of this part, if not the optimizer's"),
     )
+    lora: Lora | None = attrs.field(
+        default=None,
+        metadata=doc("freeze the part's weights and train adapters of low rank beside them"),
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -165,7 +170,7 @@ class Stage:
         validator=_file_name, metadata=doc("name of the stage, unique in the recipe")
     )
     train: tuple[TrainablePart, ...] = attrs.field(
-        metadata=doc("parts that learn, by name or as { part, lr }; the others are frozen")
+        metadata=doc("parts that learn, by name or as { part, lr, lora }; the others are frozen")
     )
     tokens: float | None = attrs.field(
         default=None,
