@@ -15,6 +15,7 @@ from mmcore.recipe.schema import (
     BatchTable,
     CheckpointTable,
     DataTable,
+    EarlyStopTable,
     ModelTable,
     Recipe,
     Stage,
@@ -31,6 +32,7 @@ _TABLES: dict[str, type[attrs.AttrsInstance]] = {
     "an element of train in [[stages]]": TrainablePart,
     "lora of an element of train": Lora,
     "batch of [[stages]]": BatchTable,
+    "early_stop of [[stages]]": EarlyStopTable,
     "[checkpoints]": CheckpointTable,
 }
 

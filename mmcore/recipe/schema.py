@@ -163,6 +163,27 @@ class BatchTable:
 
 
 @attrs.frozen(kw_only=True)
+class EarlyStopTable:
+    """Ends a stage before its length is reached, where a measure has stopped to get better."""
+
+    measure: str = attrs.field(
+        metadata=doc(
+            "loss or loss/OBJECTIVE, of every step; validation/loss or validation/SOURCE; or "
+            "score/TASK, of a task that validation asks"
+        )
+    )
+    patience: int = attrs.field(
+        validator=ge(1),
+        metadata=doc("measurements in a row without a better one that end the stage"),
+    )
+    min_delta: float = attrs.field(
+        default=0.0,
+        validator=ge(0),
+        metadata=doc("how much better than the best so far a measurement must be to count"),
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Stage:
     """One stage of training: what learns, for how long, from which data."""
 
@@ -186,6 +207,10 @@ class Stage:
         default=None,
         validator=_length,
         metadata=doc("length of the stage, instead of tokens", unit="epochs"),
+    )
+    early_stop: EarlyStopTable | None = attrs.field(
+        default=None,
+        metadata=doc("end the stage sooner where a measure has stopped to get better"),
     )
     tiler: TilerSpec = attrs.field(metadata=doc("cuts pictures into views"))
     fit: Literal["shrink", "reject"] = attrs.field(
