@@ -13,12 +13,14 @@ from mmcore.data.audit import Audit, audit
 from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
-from mmcore.interfaces import Engine, LoadReport, Objective, TextFormat, World
+from mmcore.interfaces import Engine, LoadReport, Lora, Objective, TextFormat, World
 from mmcore.kit.attention import choose_attention
+from mmcore.kit.weights import fill_by_name
 from mmcore.model.trainable import PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
-from mmcore.training.checkpoint import load_weights
+from mmcore.training.checkpoint import load, load_weights
+from mmcore.training.checkpoint_tensors import opened_weights
 from mmcore.training.step_module import TrainingStep
 
 
@@ -52,16 +54,33 @@ def build_model(
 
 
 def model_of_checkpoint(
-    recipe: Recipe, checkpoint: Path, device: torch.device
+    recipe: Recipe, path: Path, device: torch.device, stage: Stage | None = None
 ) -> VisionLanguageModel:
     """The model as a checkpoint has it.
 
+    Adapters in the checkpoint are merged into the weights, unless ``stage`` trains the same
+    adapters: then they are the model's, to go on with.
+
     Raises:
-        CheckpointError: the checkpoint is damaged, or of another model.
+        CheckpointError, WeightsError: the checkpoint is damaged, or of another model.
     """
     model = empty_model(recipe.model, recipe.seed, device)
-    load_weights(checkpoint, model)
+    stored = load(path)
+    wanted = {} if stage is None else loras_of(stage)
+    kept = {part: one for part, one in stored.manifest.loras.items() if wanted.get(part) == one}
+    model.adapt(kept, recipe.seed)
+    merge = stored.manifest.loras.keys() - kept.keys()
+    if merge:
+        with opened_weights(stored, merge=merge) as tensors:
+            fill_by_name(model, tensors)
+    else:
+        load_weights(path, model)
     return model
+
+
+def loras_of(stage: Stage) -> dict[str, Lora]:
+    """The adapters that a stage trains, by part."""
+    return {part.part: part.lora for part in stage.train if part.lora is not None}
 
 
 def empty_model(table: ModelTable, seed: int, device: torch.device) -> VisionLanguageModel:
@@ -160,7 +179,7 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
     """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
     objectives = [spec.build() for spec in stage.objectives]
-    module = training_step(stage, model, objectives)
+    module = training_step(stage, model, objectives, recipe.seed)
     parts = describe(model)
     engine = recipe.engine.build(
         module=module,
@@ -172,8 +191,17 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
 
 
 def training_step(
-    stage: Stage, model: VisionLanguageModel, objectives: Sequence[Objective]
+    stage: Stage, model: VisionLanguageModel, objectives: Sequence[Objective], seed: int = 0
 ) -> TrainingStep:
-    """Freeze what does not learn in this stage; what remains is a pack's forward."""
+    """Freeze what does not learn in this stage, and put in the adapters that do and are not there
+    yet; what remains is a pack's forward.
+
+    Args:
+        seed: of the run, for the values of fresh adapters.
+
+    Raises:
+        LoraError: a part cannot have the adapters that the stage trains.
+    """
+    model.adapt(loras_of(stage), seed_of(seed, "lora", stage.name))
     set_trainable(model, [part.part for part in stage.train])
     return TrainingStep(model, objectives, [spec.weight for spec in stage.objectives])

@@ -31,9 +31,13 @@ FREE_TO_CHANGE = (
     "checkpoints",
     "data.workers",
     "data.prefetch",
+    "data.max_rejected_share",
     "model.attention",
 )
-"""Keys that may differ when a run goes on: they say where and how it runs, not what is trained."""
+"""Keys that may differ when a run goes on: they say where and how it runs, not what is trained.
+
+Besides, all keys of stages that have not begun may, and such stages may come and go.
+"""
 
 PACKAGES = (
     "mmcore",
@@ -85,10 +89,13 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
         yield
 
 
-def prepare(folder: Path, recipe: str, resume: Resume) -> None:
+def prepare(folder: Path, recipe: str, resume: Resume, begun: int | None = None) -> None:
     """Make the folder for this resolved recipe (TOML text), or check that it was made for it.
 
     With ``never``, what is there is moved aside, not deleted.
+
+    Args:
+        begun: how many stages have begun; those after them may be other ones. None: all.
 
     Raises:
         RunFolderError: the folder was made for another recipe; the message lists what differs.
@@ -97,16 +104,24 @@ def prepare(folder: Path, recipe: str, resume: Resume) -> None:
     if resume == "never" and stored.exists():
         _move_aside(folder)
     if stored.exists():
-        faults = differences(_completed(stored), tomllib.loads(recipe))
+        old, new = _completed(stored), tomllib.loads(recipe)
+        faults = differences(_of_begun(old, begun), _of_begun(new, begun))
         if faults:
             listing = "\n".join(f"  {fault}" for fault in faults)
             raise RunFolderError(
                 f"{folder} was made for another recipe:\n{listing}\n"
+                f"what may change when a run goes on: {', '.join(FREE_TO_CHANGE)}, and stages that "
+                "have not begun\n"
                 "give this run another name with --set name=..., or start anew with "
                 "--resume never (the old folder is kept beside it)"
             )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(stored, recipe)
+
+
+def _of_begun(recipe: dict[str, object], begun: int | None) -> dict[str, object]:
+    stages = recipe.get("stages")
+    return {**recipe, "stages": stages[:begun]} if isinstance(stages, list) else recipe
 
 
 def _completed(stored: Path) -> dict[str, object]:

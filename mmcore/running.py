@@ -23,19 +23,16 @@ from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, to_toml
 from mmcore.rejected_log import RejectedLog
 from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
+from mmcore.starting import RunError, Span, begun, model_from, span
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
+from mmcore.training.early_stop import EarlyStop
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Budget, Progress
 from mmcore.training.ranks import barrier, distributed, world_from_environment
 from mmcore.training.stage import StageRun
 from mmcore.training.stopping import StopRequest, stop_on_signal
-from mmcore_registry import nearest
-
-
-class RunError(ValueError):
-    """The run cannot be started as it was asked for."""
 
 
 class AuditError(ValueError):
@@ -71,7 +68,9 @@ def run(
     recipe: Recipe,
     *,
     resume: Resume = "auto",
+    stage: str | None = None,
     until: str | None = None,
+    begin_from: str | Path | None = None,
     max_steps: int | None = None,
     listeners: Iterable[Tracker] = (),
     root: str | Path = "runs",
@@ -82,7 +81,10 @@ def run(
         recipe: checked.
         resume: "auto" goes on where the folder ends; "never" starts anew and keeps the old
             folder aside.
+        stage: name of the only stage to train; the one before it must be finished.
         until: name of the stage after which to stop; None means the last one.
+        begin_from: a run folder, checkpoint or model folder whose weights ``stage`` (by default
+            the first) begins from, instead of those of the stage before.
         max_steps: stop, as if a signal had asked for it, after so many steps from here.
         listeners: trackers beside those that the recipe names.
         root: where run folders lie.
@@ -92,7 +94,7 @@ def run(
         CheckpointError, WeightsError: what it should start from is missing or damaged.
         DataFault, TooManyRejectedError, DivergedError: it must not go on.
     """
-    last = _stage_number(recipe, until)
+    weights = None if begin_from is None else Path(begin_from)
     world = world_from_environment()
     check_processes(recipe, world.size)
     folder = Path(root) / recipe.name
@@ -102,10 +104,14 @@ def run(
         text = to_toml(recipe)
         if world.is_main:
             stack.enter_context(locked(folder))
-            prepare(folder, text, resume)
+            done = _progress(folder) if resume == "auto" else None
+            wanted = span(recipe, done, stage=stage, until=until, weights=weights)
+            prepare(folder, text, resume, begun=begun(done))
             write_environment(folder, world.size, world.device)
         barrier()
         start = _start(folder)
+        done = start.progress if start else None
+        wanted = span(recipe, done, stage=stage, until=until, weights=weights)
         info = RunInfo(recipe.name, folder, start.progress.step if start else 0, text)
         trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
         hooks = Hooks([RejectedLog(folder), *trackers, *listeners], world)
@@ -115,7 +121,7 @@ def run(
             if start is not None and world.is_main:
                 hooks.activity(f"checking every file of {start.path}")
                 start.verify()
-            finished = _Run(recipe, folder, world, hooks, stop).go(start, last)
+            finished = _Run(recipe, folder, world, hooks, stop, wanted).go(start)
         except BaseException:
             hooks.run_end("failed")
             raise
@@ -177,23 +183,33 @@ class _Run:
     """The stages of one run, with what they share."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, world: World, hooks: Hooks, stop: StopRequest
+        self,
+        recipe: Recipe,
+        folder: Path,
+        world: World,
+        hooks: Hooks,
+        stop: StopRequest,
+        wanted: Span,
     ) -> None:
         self._recipe = recipe
         self._folder = folder
         self._world = world
         self._hooks = hooks
         self._stop = stop
+        self._wanted = wanted
         self._text = recipe.model.llm.text()
 
     @property
     def _device(self) -> torch.device:
         return torch.device(self._world.device)
 
-    def go(self, start: Checkpoint | None, last: int) -> bool:
-        """Train up to stage number ``last``; False where it was asked to stop before."""
-        stages = self._recipe.stages
+    def go(self, start: Checkpoint | None) -> bool:
+        """Train the stages that are wanted; False where it was asked to stop before."""
+        stages, last = self._recipe.stages, self._wanted.last
         progress = start.progress if start else Progress().in_stage(0, stages[0].name)
+        if start is None or self._wanted.begins_anew(progress):
+            number = self._wanted.first or 0
+            progress = progress.in_stage(number, stages[number].name)
         if progress.stage_step == 0 or progress.finished:
             self._evaluate(progress)
         first = progress.stage_index + (1 if progress.finished else 0)
@@ -208,9 +224,9 @@ class _Run:
 
     def _train(self, stage: Stage, progress: Progress) -> Progress:
         self._make_up(stage)
-        start = _start(self._folder)
+        start = self._start()
         goes_on = progress.stage_step > 0
-        model = self._model(start)
+        model = self._model(start, stage)
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
         learning = assemble.learning(self._recipe, stage, model, self._world)
         if start is not None and goes_on:
@@ -235,6 +251,7 @@ class _Run:
                     budget=_budget(stage),
                     seed=self._recipe.seed,
                     max_rejected_share=self._recipe.data.max_rejected_share,
+                    early_stop=_early_stop(stage),
                 ),
                 progress,
                 world=self._world,
@@ -247,6 +264,7 @@ class _Run:
                     world=self._world,
                     keep_last=self._recipe.checkpoints.keep_last,
                     pinned=now.finished and self._recipe.checkpoints.keep_stages,
+                    loras=assemble.loras_of(stage),
                 ),
                 every_steps=self._recipe.checkpoints.every_steps,
                 stop=self._stop,
@@ -271,10 +289,19 @@ class _Run:
             make_up(node, self._hooks.activity)
         barrier()
 
-    def _model(self, start: Checkpoint | None) -> VisionLanguageModel:
+    def _start(self) -> Checkpoint | None:
+        """The newest checkpoint, unless weights were named to begin from, and it is of before."""
+        start = _start(self._folder)
+        anew = start is not None and self._wanted.begins_anew(start.progress)
+        return None if anew else start
+
+    def _model(self, start: Checkpoint | None, stage: Stage | None = None) -> VisionLanguageModel:
+        """To be questioned, or, with ``stage``, to be trained in it."""
+        if start is None and self._wanted.weights is not None:
+            return model_from(self._wanted.weights, self._recipe, self._device, stage)
         if start is None:
             return assemble.build_model(self._recipe, self._device)[0]
-        return assemble.model_of_checkpoint(self._recipe, start.path, self._device)
+        return assemble.model_of_checkpoint(self._recipe, start.path, self._device, stage)
 
     def _audit(self, stage: Stage, prepared: Preparer) -> list[str]:
         """Look at the first samples before they cost anything; the findings in lines.
@@ -305,7 +332,7 @@ class _Run:
         if not waiting:
             return
         self._make_up(self._recipe.evaluations)
-        model = self._model(_start(self._folder))
+        model = self._model(self._start())
         stages = {stage.name: stage for stage in self._recipe.stages}
         for label, spec in waiting:
             self._hooks.activity(f"asking {label} ({spec.samples} questions at most)")
@@ -342,6 +369,16 @@ def _learns(part: PartSize) -> str:
     return f"{part.part}: {part.parameters:,} parameters, {learns}"
 
 
+def _progress(folder: Path) -> Progress | None:
+    start = _start(folder)
+    return None if start is None else start.progress
+
+
+def _early_stop(stage: Stage) -> EarlyStop | None:
+    table = stage.early_stop
+    return None if table is None else EarlyStop(**attrs.asdict(table))
+
+
 def _start(folder: Path) -> Checkpoint | None:
     newest = checkpoint.latest(folder / CHECKPOINTS)
     return None if newest is None else checkpoint.load(newest)
@@ -352,14 +389,3 @@ def _budget(stage: Stage) -> Budget:
         rows = {label: count_rows(spec) for label, spec in labels(stage)}
         return Budget(epochs=stage.epochs, rows=rows)
     return Budget(tokens=stage.tokens, steps=stage.steps)
-
-
-def _stage_number(recipe: Recipe, name: str | None) -> int:
-    names = [stage.name for stage in recipe.stages]
-    if name is None:
-        return len(names) - 1
-    if name not in names:
-        close = nearest(name, names)
-        hint = f"; did you mean {close!r}?" if close else ""
-        raise RunError(f"no stage is called {name!r}{hint} (there are: {', '.join(names)})")
-    return names.index(name)

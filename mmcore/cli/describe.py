@@ -10,10 +10,12 @@ from typing import Any, TypeGuard
 import attrs
 
 from mmcore.cli.layout import definitions, heading
+from mmcore.interfaces import Lora
 from mmcore.recipe.schema import (
     BatchTable,
     CheckpointTable,
     DataTable,
+    EarlyStopTable,
     ModelTable,
     Recipe,
     Stage,
@@ -28,7 +30,9 @@ _TABLES: dict[str, type[attrs.AttrsInstance]] = {
     "[data]": DataTable,
     "[[stages]]": Stage,
     "an element of train in [[stages]]": TrainablePart,
+    "lora of an element of train": Lora,
     "batch of [[stages]]": BatchTable,
+    "early_stop of [[stages]]": EarlyStopTable,
     "[checkpoints]": CheckpointTable,
 }
 

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "never"]),
     help="Go on where the run folder ends, or start anew and keep the old folder aside.",
 )
-@click.option("--stage", help="Run only up to the end of this stage.")
+@click.option(
+    "--stage", metavar="NAME", help="Train this stage only, from where the one before it ended."
+)
+@click.option("--until", metavar="NAME", help="Stop after this stage.")
+@click.option(
+    "--from",
+    "begin_from",
+    metavar="PATH",
+    type=click.Path(path_type=Path, exists=True),
+    help="Begin --stage (or the first) from the weights of this run, checkpoint or model folder.",
+)
 @click.option(
     "--procs",
     default=1,
@@ -49,6 +59,8 @@ def command(
     overrides: tuple[str, ...],
     resume: Resume,
     stage: str | None,
+    until: str | None,
+    begin_from: Path | None,
     procs: int,
     rehearse: bool,
     thin: bool,
@@ -59,9 +71,10 @@ def command(
     """
     if thin and not rehearse:
         raise click.UsageError("--thin says how to rehearse; write --rehearse --thin")
-    if rehearse and (stage is not None or resume != "auto"):
+    if rehearse and (stage or until or begin_from or resume != "auto"):
         raise click.UsageError(
-            "a rehearsal starts anew and goes through all stages; leave out --stage and --resume"
+            "a rehearsal starts anew and goes through all stages; leave out --stage, --until, "
+            "--from and --resume"
         )
 
     from mmcore.recipe import load_recipe
@@ -82,4 +95,8 @@ def command(
     else:
         from mmcore.cli.training import Wish, train
 
-        train(loaded, Wish(resume=resume, until=stage), procs=procs)
+        train(
+            loaded,
+            Wish(resume=resume, stage=stage, until=until, begin_from=begin_from),
+            procs=procs,
+        )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
 import attrs
@@ -38,13 +39,17 @@ class Wish:
 
     Attributes:
         resume: "auto" or "never".
+        stage: the only stage to train; None for all.
         until: the stage after which to stop; None for the last one.
+        begin_from: whose weights the stage begins from; None for those of the one before.
         max_steps: stop and save after so many steps; None for any number.
         tables: whether the run's tables are printed at its end.
     """
 
     resume: Resume = "auto"
+    stage: str | None = None
     until: str | None = None
+    begin_from: Path | None = None
     max_steps: int | None = None
     tables: bool = True
 
@@ -174,7 +179,9 @@ def _train_here(recipe: Recipe, wish: Wish) -> None:
     result = run(
         recipe,
         resume=wish.resume,
+        stage=wish.stage,
         until=wish.until,
+        begin_from=wish.begin_from,
         max_steps=wish.max_steps,
         listeners=[RunDisplay(console)],
     )

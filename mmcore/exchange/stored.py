@@ -8,7 +8,6 @@ from pathlib import Path
 
 import attrs
 import torch
-from safetensors import safe_open
 
 from mmcore.exchange.model_folder import (
     ASIDE,
@@ -23,8 +22,8 @@ from mmcore.kit.weights import fill_by_name, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
-from mmcore.training.checkpoint import Checkpoint, latest, load
-from mmcore.training.checkpoint_format import weight_key
+from mmcore.training.checkpoint import latest, load
+from mmcore.training.checkpoint_tensors import opened_weights
 
 
 @attrs.frozen(eq=False)
@@ -76,8 +75,7 @@ def open_stored(folder: Path) -> Iterator[Stored]:
         fit=stage.fit,
         precision=recipe.engine.precision,
     )
-    with ExitStack() as stack:
-        tensors = _CheckpointTensors(load(newest), stack)
+    with opened_weights(load(newest)) as tensors:
         yield Stored(file, tensors, frozenset(), None, tokenizer_of(file))
 
 
@@ -136,30 +134,3 @@ class _Joined:
     def read(self, name: str) -> torch.Tensor:
         tensors, own = self.owner[name]
         return tensors.read(own)
-
-
-class _CheckpointTensors:
-    """The weights of a training checkpoint; the moments beside them are left where they are."""
-
-    def __init__(self, checkpoint: Checkpoint, stack: ExitStack) -> None:
-        self.origin = str(checkpoint.path)
-        self._facts = checkpoint.manifest.tensors
-        self._files = {
-            file: stack.enter_context(safe_open(checkpoint.path / file, framework="pt"))
-            for file in {facts.file for facts in self._facts.values()}
-        }
-
-    def names(self) -> frozenset[str]:
-        return frozenset(self._facts)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self._facts[name].shape
-
-    def dtype(self, name: str) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self._facts[name].dtype)
-        return dtype
-
-    def read(self, name: str) -> torch.Tensor:
-        file = self._files[self._facts[name].file]
-        tensor: torch.Tensor = file.get_tensor(weight_key(name))
-        return tensor

@@ -36,6 +36,7 @@ from mmcore.interfaces.format import (
 )
 from mmcore.interfaces.links import Links, download_command
 from mmcore.interfaces.llm import LLM, ExtendingLLM, Head, LLMSpec
+from mmcore.interfaces.lora import ALL_LINEAR, Lora
 from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
 from mmcore.interfaces.optimizer import OptimizerSpec
 from mmcore.interfaces.parts import PARTS
@@ -71,6 +72,7 @@ from mmcore.interfaces.weights import (
 from mmcore.interfaces.world import World
 
 __all__ = [
+    "ALL_LINEAR",
     "IGNORE",
     "LLM",
     "PARTS",
@@ -96,6 +98,7 @@ __all__ = [
     "LLMSpec",
     "Links",
     "LoadReport",
+    "Lora",
     "MemoryItem",
     "Objective",
     "ObjectiveSpec",

@@ -8,6 +8,7 @@ import attrs
 from torch import nn
 
 from mmcore.interfaces import PARTS, ParameterGroup
+from mmcore.model.lora import is_adapter
 from mmcore.model.vlm import VisionLanguageModel
 
 
@@ -21,7 +22,8 @@ class PartSize:
 
 
 def set_trainable(model: VisionLanguageModel, parts: Collection[str]) -> None:
-    """Let exactly these parts learn; what its maker froze for good stays frozen.
+    """Let exactly these parts learn; what its maker froze for good stays frozen, and of a part
+    with adapters nothing else learns.
 
     Raises:
         ValueError: a part that the model does not have.
@@ -29,8 +31,9 @@ def set_trainable(model: VisionLanguageModel, parts: Collection[str]) -> None:
     for part in parts:
         _check(part)
     for name, parameter in model.named_parameters():
-        learns = name.split(".", 1)[0] in parts and name not in model.frozen_for_good
-        parameter.requires_grad_(learns)
+        part = name.split(".", 1)[0]
+        able = is_adapter(name) if part in model.loras else name not in model.frozen_for_good
+        parameter.requires_grad_(part in parts and able)
 
 
 def parameter_groups(

@@ -10,13 +10,15 @@ width, Q tokens of a view, E LLM width, K image tokens, L labelled positions, B 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import cast
 
 import torch
 from torch import nn
 
-from mmcore.interfaces import LLM, PackedBatch
+from mmcore.interfaces import LLM, Lora, PackedBatch
+from mmcore.model.lora import LoraError, adapt, adapters_off
 from mmcore.model.splice import splice
 
 
@@ -38,6 +40,29 @@ class VisionLanguageModel(nn.Module):
         self.frozen_for_good = frozenset(
             name for name, parameter in self.named_parameters() if not parameter.requires_grad
         )
+        self.loras: dict[str, Lora] = {}
+
+    def adapt(self, loras: Mapping[str, Lora], seed: int) -> None:
+        """Give parts fresh adapters; a part that has the same ones keeps them as they are.
+
+        Raises:
+            LoraError: a part cannot have them, or has others.
+        """
+        for part, lora in loras.items():
+            if self.loras.get(part) == lora:
+                continue
+            if part in self.loras:
+                raise LoraError(f"{part} has adapters already: {self.loras[part]}")
+            unused = [name.removeprefix(f"{part}.") for name in self.frozen_for_good]
+            try:
+                adapt(self.get_submodule(part), lora, seed=seed, frozen_for_good=unused)
+            except LoraError as error:
+                raise LoraError(f"lora of {part}: {error}") from None
+            self.loras[part] = lora
+
+    def without_adapters(self) -> AbstractContextManager[None]:
+        """Within, the model computes what it would without its adapters."""
+        return adapters_off(self)
 
     def hidden(self, batch: PackedBatch) -> torch.Tensor:
         """``h_TE``: encode, sample, splice, decode."""

@@ -7,9 +7,10 @@ import math
 import attrs
 import torch
 
-from mmcore.assemble import empty_model, training_step
-from mmcore.interfaces import EngineMemory, MemoryItem
+from mmcore.assemble import empty_model, loras_of, training_step
+from mmcore.interfaces import EngineMemory, Lora, MemoryItem
 from mmcore.model.trainable import describe, set_trainable
+from mmcore.model.vlm import VisionLanguageModel
 from mmcore.planning.measure import Work, measure
 from mmcore.planning.pack import PackSize, full_pack
 from mmcore.planning.report import MemoryPlan, PartPlan
@@ -21,12 +22,24 @@ class Costs:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._model = empty_model(recipe.model, recipe.seed, torch.device("meta"))
+        self._models: dict[tuple[tuple[str, Lora], ...], VisionLanguageModel] = {}
         self._measured: dict[object, Work] = {}
+
+    def _model(self, stage: Stage) -> VisionLanguageModel:
+        """With the stage's adapters; stages that have the same ones share it."""
+        loras = loras_of(stage)
+        key = tuple(loras.items())
+        if key not in self._models:
+            self._models[key] = empty_model(
+                self._recipe.model, self._recipe.seed, torch.device("meta")
+            )
+            self._models[key].adapt(loras, self._recipe.seed)
+        return self._models[key]
 
     def parts(self, stage: Stage) -> tuple[PartPlan, ...]:
         """Sizes of the parts, as the stage trains them."""
-        set_trainable(self._model, [part.part for part in stage.train])
+        model = self._model(stage)
+        set_trainable(model, [part.part for part in stage.train])
         return tuple(
             PartPlan(
                 part=size.part,
@@ -34,7 +47,7 @@ class Costs:
                 parameters=size.parameters,
                 trainable=size.trainable,
             )
-            for size in describe(self._model)
+            for size in describe(model)
         )
 
     def engine(self, stage: Stage, ranks: int) -> EngineMemory:
@@ -51,13 +64,14 @@ class Costs:
         """A full pack of the stage, and what it costs."""
         size = full_pack(self._recipe.model, stage)
         weights = self.engine(stage, ranks).weights
-        learning = frozenset(part.part for part in stage.train)
+        model = self._model(stage)
+        learning = frozenset((part.part, part.lora) for part in stage.train)
         key = (learning, size, stage.objectives, weights)
         if key not in self._measured:
-            self._write_weights(torch.bfloat16 if weights == "bf16" else torch.float32)
+            _write_weights(model, torch.bfloat16 if weights == "bf16" else torch.float32)
             objectives = [spec.build() for spec in stage.objectives]
             self._measured[key] = measure(
-                training_step(stage, self._model, objectives),
+                training_step(stage, model, objectives),
                 size,
                 len(objectives),
                 autocast=self._recipe.engine.precision == "bf16",
@@ -68,7 +82,7 @@ class Costs:
         """The memory of the GPU that needs most, item by item."""
         engine = self.engine(stage, ranks)
         _, work = self.work(stage, ranks)
-        buffers = sum(buffer.nbytes for buffer in self._model.buffers())
+        buffers = sum(buffer.nbytes for buffer in self._model(stage).buffers())
         moments = (
             _at(engine.items, work.peak_forward - work.kept),
             _at((*engine.items, *engine.backward), work.peak_backward - work.kept),
@@ -80,11 +94,12 @@ class Costs:
         worst = max(moments, key=lambda items: sum(item.bytes for item in items))
         return MemoryPlan(items=(*worst[:-1], *always, worst[-1]), start=engine.start)
 
-    def _write_weights(self, dtype: torch.dtype) -> None:
-        """Engines that compute on copies cast parameters, and leave buffers as they are."""
-        for parameter in self._model.parameters():
-            if parameter.dtype != dtype:
-                parameter.data = parameter.data.to(dtype)
+
+def _write_weights(model: VisionLanguageModel, dtype: torch.dtype) -> None:
+    """Engines that compute on copies cast parameters, and leave buffers as they are."""
+    for parameter in model.parameters():
+        if parameter.dtype != dtype:
+            parameter.data = parameter.data.to(dtype)
 
 
 def _at(held: tuple[MemoryItem, ...], working: int) -> tuple[MemoryItem, ...]:

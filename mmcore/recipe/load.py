@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 
 from mmcore.recipe.check import Facts, Remark, check
+from mmcore.recipe.check_early_stop import check_early_stops
 from mmcore.recipe.errors import Fault, RecipeError
 from mmcore.recipe.inherit import read
 from mmcore.recipe.lock import pinned, read_lock
@@ -53,7 +54,8 @@ def load_recipe(
     facts = Facts(root, structured.values)
     lacking = list(check_machine(facts, lock)) if machine else []
     faults += structured.faults
-    faults += [_located(root, remark, path) for remark in check(facts)]
+    found = [*check(facts), *check_early_stops(facts)]
+    faults += [_located(root, remark, path) for remark in found]
     sound = not faults
     faults += [_located(root, remark, path) for remark in lacking]
     if faults:

@@ -13,6 +13,7 @@ from mmcore.interfaces import (
     EncoderSpec,
     EngineSpec,
     LLMSpec,
+    Lora,
     ObjectiveSpec,
     OptimizerSpec,
     SourceSpec,
@@ -136,6 +137,10 @@ class TrainablePart:
         validator=optional(gt(0)),
         metadata=doc("highest learning rate of this part, if not the optimizer's"),
     )
+    lora: Lora | None = attrs.field(
+        default=None,
+        metadata=doc("freeze the part's weights and train adapters of low rank beside them"),
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -158,6 +163,27 @@ class BatchTable:
 
 
 @attrs.frozen(kw_only=True)
+class EarlyStopTable:
+    """Ends a stage before its length is reached, where a measure has stopped to get better."""
+
+    measure: str = attrs.field(
+        metadata=doc(
+            "loss or loss/OBJECTIVE, of every step; validation/loss or validation/SOURCE; or "
+            "score/TASK, of a task that validation asks"
+        )
+    )
+    patience: int = attrs.field(
+        validator=ge(1),
+        metadata=doc("measurements in a row without a better one that end the stage"),
+    )
+    min_delta: float = attrs.field(
+        default=0.0,
+        validator=ge(0),
+        metadata=doc("how much better than the best so far a measurement must be to count"),
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Stage:
     """One stage of training: what learns, for how long, from which data."""
 
@@ -165,7 +191,7 @@ class Stage:
         validator=_file_name, metadata=doc("name of the stage, unique in the recipe")
     )
     train: tuple[TrainablePart, ...] = attrs.field(
-        metadata=doc("parts that learn, by name or as { part, lr }; the others are frozen")
+        metadata=doc("parts that learn, by name or as { part, lr, lora }; the others are frozen")
     )
     tokens: float | None = attrs.field(
         default=None,
@@ -181,6 +207,10 @@ class Stage:
         default=None,
         validator=_length,
         metadata=doc("length of the stage, instead of tokens", unit="epochs"),
+    )
+    early_stop: EarlyStopTable | None = attrs.field(
+        default=None,
+        metadata=doc("end the stage sooner where a measure has stopped to get better"),
     )
     tiler: TilerSpec = attrs.field(metadata=doc("cuts pictures into views"))
     fit: Literal["shrink", "reject"] = attrs.field(

@@ -45,7 +45,7 @@ def to_plain(record: object, *, registry: Registry | None = None) -> dict[str, o
         return written
 
     def trainable_part(value: TrainablePart) -> object:
-        return value.part if value.lr is None else table(value)
+        return value.part if value == TrainablePart(part=value.part) else table(value)
 
     converter.register_unstructure_hook_func(attrs.has, table)
     converter.register_unstructure_hook(TrainablePart, trainable_part)

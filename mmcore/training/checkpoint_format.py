@@ -16,6 +16,8 @@ from typing import Any
 
 import attrs
 
+from mmcore.interfaces import Lora
+
 FORMAT = 1
 MANIFEST, PROGRESS, LANES, LATEST = "manifest.json", "progress.json", "lanes.json", "latest"
 PINNED = "pinned"
@@ -56,10 +58,14 @@ class TensorFacts:
 
 @attrs.frozen
 class Manifest:
-    """What a checkpoint consists of; ``tensors`` are in the model's order."""
+    """What a checkpoint consists of; ``tensors`` are in the model's order.
+
+    ``loras`` are the adapters that are among them, by part.
+    """
 
     tensors: Mapping[str, TensorFacts]
     files: Mapping[str, FileFacts]
+    loras: Mapping[str, Lora] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **attrs.asdict(self)}
@@ -85,9 +91,15 @@ class Manifest:
                 for name, facts in table["tensors"].items()
             }
             files = {name: FileFacts(**facts) for name, facts in table["files"].items()}
-            return cls(tensors, files)
-        except (KeyError, TypeError, AttributeError) as error:
+            loras = {part: _lora(keys) for part, keys in table.get("loras", {}).items()}
+            return cls(tensors, files, loras)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{place} is malformed: {error!r}") from error
+
+
+def _lora(keys: Mapping[str, Any]) -> Lora:
+    targets = keys["targets"]
+    return Lora(**{**keys, "targets": tuple(targets) if isinstance(targets, list) else targets})
 
 
 def weight_key(name: str) -> str:

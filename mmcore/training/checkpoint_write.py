@@ -6,10 +6,11 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
-from mmcore.interfaces import Engine, ParameterState, World
+from mmcore.interfaces import Engine, Lora, ParameterState, World
 from mmcore.kit.tensor_file import encoded
 from mmcore.training.checkpoint_format import (
     LANES,
@@ -45,6 +46,7 @@ def save(
     world: World,
     keep_last: int,
     pinned: bool = False,
+    loras: Mapping[str, Lora] = MappingProxyType({}),
 ) -> Path:
     """Write ``root/step-NNNNNNNN`` and make it the latest; called by all ranks together.
 
@@ -54,6 +56,7 @@ def save(
     Args:
         lanes: place in the data of this rank's lanes, JSON-able, by number of the lane.
         pinned: never removed to make room for others.
+        loras: the adapters that are among the engine's parameters, by part.
 
     Raises:
         CheckpointError: on every rank, where one of them could not write; says which and why.
@@ -81,7 +84,7 @@ def save(
         files[LANES] = write_json(writing / LANES, {str(key): places[key] for key in places})
         if pinned:
             files[PINNED] = write_file(writing / PINNED, [])
-        manifest = Manifest({name: tensors[name] for name in order}, files)
+        manifest = Manifest({name: tensors[name] for name in order}, files, dict(loras))
         write_json(writing / MANIFEST, manifest.to_json())
         sync_folder(writing)
         name = _free_name(root, progress.step)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -33,7 +33,8 @@ def train_stage(
     every_steps: int,
     stop: Callable[[], bool],
 ) -> Progress:
-    """Train until the stage's budget is spent, or some rank was asked to stop.
+    """Train until the stage's budget is spent, its early stop ends it, or some rank was asked to
+    stop.
 
     Args:
         progress: where to go on; its stage is the one of ``run``.
@@ -46,22 +47,43 @@ def train_stage(
 
     Raises:
         DivergedError, TooManyRejectedError, OutOfMemoryError: see ``guards``; nothing is saved.
+        MissingMeasureError: what the early stop watches is not measured; nothing is saved.
     """
     saved = -1
     stopped = False
-    while not stopped and run.budget.spent(progress) < 1.0:
+    while not stopped and not _over(run, progress):
         progress, report, facts = _step(run, progress, world, hooks, stop())
         hooks.step_end(report)
         check_finite(progress, run.max_skipped_in_a_row, facts.keys)
         check_rejected(progress, run.max_rejected_share)
+        progress = _heard(run, progress, report.values)
         stopped = facts.stop
-        if progress.step % every_steps == 0 and run.budget.spent(progress) < 1.0:
+        if progress.step % every_steps == 0 and not _over(run, progress):
             saved = _saved(progress, save, hooks)
-    if run.budget.spent(progress) >= 1.0:
-        progress = attrs.evolve(progress, finished=True)
+    if _over(run, progress):
+        progress = _ended(run, progress)
     if progress.step != saved:
         _saved(progress, save, hooks)
     return progress
+
+
+def _over(run: StageRun, progress: Progress) -> bool:
+    """Whether the stage's budget is spent, or its early stop has lost patience."""
+    early = run.early_stop is not None and run.early_stop.over(progress)
+    return early or run.budget.spent(progress) >= 1.0
+
+
+def _heard(run: StageRun, progress: Progress, values: Mapping[str, float]) -> Progress:
+    """Values of a step or a validation, told to the early stop."""
+    return progress if run.early_stop is None else run.early_stop.heard(progress, values)
+
+
+def _ended(run: StageRun, progress: Progress) -> Progress:
+    why = ""
+    if run.early_stop is not None:
+        run.early_stop.check_seen(progress)
+        why = run.early_stop.told(progress) if run.early_stop.over(progress) else ""
+    return attrs.evolve(progress, finished=True, ended_early=why)
 
 
 def _step(

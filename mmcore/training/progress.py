@@ -49,6 +49,8 @@ class Progress:
             ``split``, ``rejected/image-missing``.
         skipped: steps of the stage that changed nothing, for the gradient was not finite.
         skipped_in_a_row: how many of them were the latest.
+        watched: what ``EarlyStop`` remembers of the stage.
+        ended_early: why the stage ended before its budget was spent, or empty.
     """
 
     stage_index: int = 0
@@ -62,6 +64,8 @@ class Progress:
     counts: Counts = attrs.field(factory=dict)
     skipped: int = 0
     skipped_in_a_row: int = 0
+    watched: Mapping[str, float] = attrs.field(factory=dict)
+    ended_early: str = ""
 
     def in_stage(self, index: int, name: str) -> Self:
         """The same run at the beginning of another stage."""
@@ -75,6 +79,8 @@ class Progress:
             counts={},
             skipped=0,
             skipped_in_a_row=0,
+            watched={},
+            ended_early="",
         )
 
     def after_step(
@@ -113,6 +119,8 @@ class Progress:
             told.append(f"rejected: {_listed(rejected)}")
         if self.skipped:
             told.append(f"skipped steps, for the gradient was not finite: {self.skipped:,}")
+        if self.ended_early:
+            told.append(self.ended_early)
         return told
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +138,7 @@ class Progress:
             odd = ", ".join(sorted(set(table) ^ set(fields)))
             raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")
         for name, field in fields.items():
-            wanted = dict if name == "counts" else type(field.default)
+            wanted = dict if name in ("counts", "watched") else type(field.default)
             if type(table[name]) is not wanted:
                 raise ValueError(f"{name} is {table[name]!r}, wanted {wanted.__name__}")
         return cls(**table)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from mmcore.interfaces import Engine, Objective, OptimizerSpec
+from mmcore.training.early_stop import EarlyStop
 from mmcore.training.feed import Loader
 from mmcore.training.progress import Budget
 
@@ -26,6 +27,7 @@ class StageRun:
         seed: of the run.
         max_rejected_share: more rejected rows than this share stop the run.
         max_skipped_in_a_row: so many steps in a row without a finite gradient stop the run.
+        early_stop: what ends the stage before its budget is spent, if anything does.
     """
 
     name: str
@@ -39,3 +41,4 @@ class StageRun:
     seed: int = 0
     max_rejected_share: float = 0.05
     max_skipped_in_a_row: int = 5
+    early_stop: EarlyStop | None = None

@@ -1,0 +1,205 @@
+"""Where a run begins and ends: which of its stages, and from which weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import torch
+
+from mmcore import assemble
+from mmcore.exchange.model_folder import DESCRIPTION
+from mmcore.exchange.stored import fill_stored, open_stored
+from mmcore.interfaces import PARTS, WeightsError
+from mmcore.model.vlm import VisionLanguageModel
+from mmcore.recipe import ModelTable, Recipe, Stage, load_recipe
+from mmcore.run_folder import CHECKPOINTS, RECIPE
+from mmcore.training.checkpoint import latest
+from mmcore.training.checkpoint_format import MANIFEST
+from mmcore.training.progress import Progress
+from mmcore_registry import nearest
+
+
+class RunError(ValueError):
+    """The run cannot be started as it was asked for."""
+
+
+@attrs.frozen
+class Span:
+    """The stages of a recipe that are to be trained, by number.
+
+    Attributes:
+        first: where the run begins if its folder has no checkpoint of that stage or a later one;
+            None begins where the folder ends.
+        last: after which it stops.
+        weights: what ``first`` begins from instead of the stage before; None for that one.
+    """
+
+    first: int | None
+    last: int
+    weights: Path | None = None
+
+    def begins_anew(self, progress: Progress) -> bool:
+        """Whether the weights that were named are to be used, for the stage has not begun."""
+        return self.weights is not None and progress.stage_index < (self.first or 0)
+
+
+def span(
+    recipe: Recipe,
+    done: Progress | None,
+    *,
+    stage: str | None = None,
+    until: str | None = None,
+    weights: Path | None = None,
+) -> Span:
+    """Which stages are trained now.
+
+    Args:
+        recipe: whose stages.
+        done: how far the run folder has come; None where it has no checkpoint.
+        stage: train this stage only.
+        until: stop after this one.
+        weights: a run folder, checkpoint or model folder that ``stage`` (by default the first)
+            begins from.
+
+    Raises:
+        RunError: there is no such stage, the stage before it is not finished, or a later one has
+            begun.
+    """
+    if stage is not None and until is not None:
+        raise RunError(
+            f"--stage {stage} trains one stage, so --until {until} says nothing: drop it"
+        )
+    last = _number(recipe, stage if stage is not None else until)
+    if stage is None and weights is None:
+        return Span(None, last)  # where the folder ends
+    first = 0 if stage is None else last
+    if weights is None:
+        _check_before(recipe, first, done)
+    if stage is not None:
+        _check_after(recipe, first, done)
+    return Span(first, last, weights)
+
+
+def _number(recipe: Recipe, name: str | None) -> int:
+    names = [stage.name for stage in recipe.stages]
+    if name is None:
+        return len(names) - 1
+    if name not in names:
+        close = nearest(name, names)
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise RunError(f"no stage is called {name!r}{hint} (there are: {', '.join(names)})")
+    return names.index(name)
+
+
+def _check_before(recipe: Recipe, first: int, done: Progress | None) -> None:
+    if first == 0 or (done is not None and _ended(done, first - 1)):
+        return
+    name, before = recipe.stages[first].name, recipe.stages[first - 1].name
+    reached = "the run has no checkpoint yet"
+    if done is not None:
+        steps = f"{done.stage_step:,} steps"
+        reached = f"the run is at {steps} of stage {done.stage!r}"
+        if done.finished:
+            reached = f"the run has finished stage {done.stage!r} and no later one"
+    raise RunError(
+        f"stage {name!r} begins where stage {before!r} ends, which is not finished: {reached}; "
+        f"train it first with --until {before}, or name what to begin from with --from PATH (a run "
+        "folder, a checkpoint or a model folder)"
+    )
+
+
+def _check_after(recipe: Recipe, first: int, done: Progress | None) -> None:
+    if done is not None and done.stage_index > first:
+        name = recipe.stages[first].name
+        raise RunError(
+            f"stage {name!r} is over: the run is in stage {done.stage!r} by now; to train it "
+            "again, give the run another name with --set name=... and say what it begins from "
+            "with --from PATH"
+        )
+
+
+def _ended(done: Progress, number: int) -> bool:
+    return done.stage_index > number or (done.stage_index == number and done.finished)
+
+
+def begun(done: Progress | None) -> int:
+    """How many stages of a run have begun: those whose keys may not change any more."""
+    return 1 if done is None else done.stage_index + 1
+
+
+def model_from(
+    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None
+) -> VisionLanguageModel:
+    """The recipe's model with the weights of a run folder, a checkpoint or a model folder.
+
+    Adapters in a checkpoint are merged, unless ``stage`` goes on with the same ones.
+
+    Raises:
+        RunError: the path is none of them, or holds a model that another could not go on from.
+        CheckpointError, WeightsError: names or shapes differ, or files are damaged.
+    """
+    if (path / DESCRIPTION).is_file():
+        with open_stored(path) as stored:
+            _check_same(path, stored.file.model, recipe.model)
+            model = assemble.empty_model(recipe.model, recipe.seed, device)
+            fill_stored(model, stored)
+            return model
+    checkpoint = path if (path / MANIFEST).is_file() else latest(path / CHECKPOINTS)
+    if checkpoint is None:
+        raise RunError(
+            f"--from {path}: wanted a run folder with a checkpoint, a checkpoint or a model folder"
+        )
+    described = checkpoint.parent.parent / RECIPE
+    if described.is_file():
+        _check_same(path, load_recipe(described).model, recipe.model)
+    return assemble.model_of_checkpoint(recipe, checkpoint, device, stage)
+
+
+def _check_same(path: Path, before: ModelTable, now: ModelTable) -> None:
+    """
+    Raises:
+        RunError: the models differ in what a stage cannot change; says all of it.
+    """
+    found = list(model_differences(before, now))
+    if found:
+        listing = "\n".join(f"  {one}" for one in found)
+        raise RunError(
+            f"--from {path}: a stage goes on with the model that it begins from, and this recipe "
+            f"has another:\n{listing}"
+        )
+
+
+def model_differences(before: ModelTable, now: ModelTable) -> Iterator[str]:
+    """What differs between two models, so that weights of one mean something else in the other.
+
+    Components, what the encoder sees, how many tokens a view becomes, widths, and every id that
+    the text format writes. Shapes of weights are compared where they are read.
+    """
+    facts = [_facts(before), _facts(now)]
+    for key in facts[0]:
+        old, new = (one[key] for one in facts)
+        if old != new and None not in (old, new):
+            yield f"{key}: {old} -> {new}"
+
+
+def _facts(table: ModelTable) -> dict[str, object]:
+    view, llm = table.encoder.view, table.llm
+    facts: dict[str, object] = {f"model.{part}.use": getattr(table, part).name for part in PARTS}
+    facts |= {
+        "the encoder's view": f"{view.size} px in {view.patch_rows} x {view.patch_cols} patches",
+        "the encoder's width": table.encoder.feature_width,
+        "tokens of a view": table.token_sampler.tokens_per_view(view.patches),
+        "the LLM's width": llm.embedding_width,
+    }
+    try:
+        text = llm.text()
+    except WeightsError:  # of a folder that was moved: what it wrote cannot be known any more
+        return {**facts, **dict.fromkeys(("picture's id", "end ids", "vocabulary"))}
+    return {
+        **facts,
+        "picture's id": text.image_id,
+        "end ids": sorted({text.end_id, text.turn_end_id, *text.stop_ids}),
+        "vocabulary": text.vocabulary_size,
+    }
