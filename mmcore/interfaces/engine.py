@@ -135,6 +135,15 @@ class EngineSpec(Spec):
     def multi_process(self) -> bool:
         """Whether it can run on more than one process."""
 
+    def configuration(self, optimizer: OptimizerSpec) -> Mapping[str, object] | None:
+        """What the engine configures the library under it with, in plain values; None where there
+        is nothing of the kind. Needs no torch.
+
+        Args:
+            optimizer: of the stage.
+        """
+        return None
+
     @abstractmethod
     def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:
         """What the engine would hold of a module; needs no torch.
