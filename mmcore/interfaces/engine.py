@@ -73,12 +73,14 @@ class EngineMemory:
         items: what is there while a pack is computed.
         start: bytes at the most while the engine is being built.
         backward: what is there beside the items in a backward pass, and not in a forward pass.
+        host: what every process holds in the host's memory instead.
     """
 
     weights: Literal["fp32", "bf16"]
     items: tuple[MemoryItem, ...]
     start: int
     backward: tuple[MemoryItem, ...] = ()
+    host: tuple[MemoryItem, ...] = ()
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ from mmcore.interfaces import (
     World,
 )
 from mmcore_engines.deepspeed_config import deepspeed_config
-from mmcore_engines.memory import ZeroMemory, torch_memory
+from mmcore_engines.memory import BF16, FP32, ZeroMemory, torch_memory
 from mmcore_registry import Problem, doc, one_of
 
 if TYPE_CHECKING:
@@ -190,6 +190,13 @@ class DeepSpeedSpec(EngineSpec):
             overlap=self.overlap,
         )
 
+    @property
+    def _sums_in_float32(self) -> bool:
+        """Whether gradients are summed over the packs in float32, as they are by default."""
+        types = self.overrides.get("data_types")
+        chosen = types.get("grad_accum_dtype") if isinstance(types, Mapping) else None
+        return self.precision == "fp32" or self.zero == 0 or chosen in (None, "fp32")
+
     def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:
         sharding = self.overrides.get("zero_optimization")
         return ZeroMemory(
@@ -200,6 +207,9 @@ class DeepSpeedSpec(EngineSpec):
             moments=moments,
             ranks=ranks,
             sharding=sharding if isinstance(sharding, Mapping) else {},
+            sums=FP32 if self._sums_in_float32 else BF16,
+            offload=self.offload,
+            overlap=self.overlap,
         ).total()
 
     def build(

@@ -133,6 +133,7 @@ def test_deepspeed_on_one_process_however_packed(measuring, zero: int) -> None:
 def test_deepspeed_on_two_processes_however_packed(measuring, zero: int) -> None:
     plans = {name: {"ranks": split, "zero": zero} for name, split in TOGETHER.items()}
     plans["recomputed"] = {"ranks": TOGETHER["two packs"], "zero": zero, "recompute": True}
+    plans["no overlap"] = {"ranks": TOGETHER["two packs"], "zero": zero, "overlap": False}
     errors = measuring.compare(plans, 2)
     assert max(errors.values()) < FLOAT32, errors
 
@@ -156,3 +157,26 @@ def test_what_lies_in_the_hosts_memory_has_the_same_gradient(measuring, zero, of
     }
     errors = measuring.compare(plans, 2)
     assert max(errors.values()) < FLOAT32, errors
+
+
+def relative(found: Gradients, wanted: Gradients) -> float:
+    """Norm of the difference over the norm, of the whole gradient."""
+    apart = sum(float((found[name].double() - one).square().sum()) for name, one in wanted.items())
+    return (apart / sum(float(one.square().sum()) for one in wanted.values())) ** 0.5
+
+
+@pytest.mark.slow
+def test_64_packs_in_bfloat16_are_summed_in_float32_by_default(measuring) -> None:
+    """Sums in bfloat16 lose what is small beside what has been summed."""
+    packs = [[number] for number in range(90) if number % 8 not in (4, 6)][:64]
+    half = {"data_types": {"grad_accum_dtype": "bf16"}}
+    plans: dict[str, Plan] = {
+        "reference": {"double": True},
+        "default": {"zero": 2, "precision": "bf16"},
+        "bf16 sums": {"zero": 2, "precision": "bf16", "overrides": half},
+    }
+    found = measuring({name: {**plan, "ranks": [packs]} for name, plan in plans.items()}, 1)
+    errors = {name: relative(one, found["reference"]) for name, one in found.items()}
+    print(errors)
+    assert errors["default"] < 0.008
+    assert errors["bf16 sums"] > 1.4 * errors["default"]
