@@ -16,7 +16,7 @@ from mmcore.data.prepare import Preparer
 from mmcore.interfaces import Engine, LoadReport, Lora, Objective, TextFormat, World
 from mmcore.kit.attention import choose_attention
 from mmcore.kit.weights import fill_by_name
-from mmcore.model.trainable import PartSize, describe, parameter_groups, set_trainable
+from mmcore.model.trainable import Decays, PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
 from mmcore.training.checkpoint import load, load_weights
@@ -183,11 +183,17 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
     parts = describe(model)
     engine = recipe.engine.build(
         module=module,
-        groups=parameter_groups(model, rates, stage.optimizer.weight_decay),
+        groups=parameter_groups(model, rates, stage.optimizer.weight_decay, _decays(recipe.model)),
         optimizer=stage.optimizer,
         world=world,
     )
     return Learning(engine, objectives, parts)
+
+
+def _decays(table: ModelTable) -> dict[str, Decays]:
+    """What the components say of their own parameters."""
+    specs = {"encoder": table.encoder, "token_sampler": table.token_sampler, "llm": table.llm}
+    return {part: spec.decays for part, spec in specs.items()}
 
 
 def training_step(

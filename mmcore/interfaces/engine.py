@@ -73,12 +73,14 @@ class EngineMemory:
         items: what is there while a pack is computed.
         start: bytes at the most while the engine is being built.
         backward: what is there beside the items in a backward pass, and not in a forward pass.
+        host: what every process holds in the host's memory instead.
     """
 
     weights: Literal["fp32", "bf16"]
     items: tuple[MemoryItem, ...]
     start: int
     backward: tuple[MemoryItem, ...] = ()
+    host: tuple[MemoryItem, ...] = ()
 
 
 class Engine(Protocol):
@@ -134,6 +136,15 @@ class EngineSpec(Spec):
     @abstractmethod
     def multi_process(self) -> bool:
         """Whether it can run on more than one process."""
+
+    def configuration(self, optimizer: OptimizerSpec) -> Mapping[str, object] | None:
+        """What the engine configures the library under it with, in plain values; None where there
+        is nothing of the kind. Needs no torch.
+
+        Args:
+            optimizer: of the stage.
+        """
+        return None
 
     @abstractmethod
     def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:

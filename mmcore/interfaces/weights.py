@@ -116,3 +116,14 @@ class FilledSpec(Spec):
     def wants(self) -> Iterator[Wanted]:
         """What ``mmcore fetch`` brings; ``mmcore.kit.weights.wanted`` says it in one line."""
         yield from ()
+
+    def decays(self, parameter: str) -> bool | None:
+        """Whether weight decay is for this parameter, if its module does not say it by itself.
+
+        The rule, for which None stands: weights of linear layers and convolutions decay; norms,
+        biases, embeddings, latents and all other bare parameters do not.
+
+        Args:
+            parameter: its name in the component's module.
+        """
+        return None

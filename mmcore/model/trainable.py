@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import attrs
 from torch import nn
@@ -10,6 +10,10 @@ from torch import nn
 from mmcore.interfaces import PARTS, ParameterGroup
 from mmcore.model.lora import is_adapter
 from mmcore.model.vlm import VisionLanguageModel
+
+Decays = Callable[[str], bool | None]
+"""See ``FilledSpec.decays``."""
+NO_EXCEPTIONS: Mapping[str, Decays] = {}
 
 
 @attrs.frozen
@@ -37,22 +41,26 @@ def set_trainable(model: VisionLanguageModel, parts: Collection[str]) -> None:
 
 
 def parameter_groups(
-    model: VisionLanguageModel, train: Sequence[tuple[str, float]], weight_decay: float
+    model: VisionLanguageModel,
+    train: Sequence[tuple[str, float]],
+    weight_decay: float,
+    decays: Mapping[str, Decays] = NO_EXCEPTIONS,
 ) -> list[ParameterGroup]:
     """The parameters that learn, two groups a part: matrices with decay, all others without.
 
     Decay is for the weights of matrix products. Norms, biases, embeddings, position tables and
-    latents have none.
+    latents have none. What a component says of its own parameters goes before that.
 
     Args:
         model: with ``set_trainable`` done.
         train: parts and their highest learning rates.
         weight_decay: of the matrices.
+        decays: of parts that know better, what they say.
 
     Raises:
         ValueError: a part that the model does not have, or that has nothing to learn.
     """
-    decaying = set(_matrices(model))
+    decaying = _decaying(model, decays)
     groups: list[ParameterGroup] = []
     for part, lr in train:
         _check(part)
@@ -63,8 +71,8 @@ def parameter_groups(
         }
         if not learning:
             raise ValueError(f"{part} is to be trained, but none of its parameters learns")
-        for decays in (True, False):
-            names = tuple(name for name in learning if (name in decaying) is decays)
+        for decayed in (True, False):
+            names = tuple(name for name in learning if (name in decaying) is decayed)
             if names:
                 groups.append(
                     ParameterGroup(
@@ -72,7 +80,7 @@ def parameter_groups(
                         names=names,
                         parameters=tuple(learning[name] for name in names),
                         lr=lr,
-                        weight_decay=weight_decay if decays else 0.0,
+                        weight_decay=weight_decay if decayed else 0.0,
                     )
                 )
     return groups
@@ -91,6 +99,18 @@ def describe(model: VisionLanguageModel) -> list[PartSize]:
             )
         )
     return sizes
+
+
+def _decaying(model: VisionLanguageModel, decays: Mapping[str, Decays]) -> set[str]:
+    """Names of the parameters that decay."""
+    matrices = set(_matrices(model))
+    found = set()
+    for name, _ in model.named_parameters():
+        part, _, own = name.partition(".")
+        said = decays[part](own) if part in decays else None
+        if name in matrices if said is None else said:
+            found.add(name)
+    return found
 
 
 def _matrices(model: nn.Module) -> Iterator[str]:

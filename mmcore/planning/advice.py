@@ -15,6 +15,8 @@ RECOMPUTE = "recompute"
 """A component with this key, true or false, can trade memory for work."""
 ZERO = "zero"
 """An engine with this key, a number up to 3, can share out more."""
+OFFLOAD = "offload"
+"""An engine with this key can keep the optimizer's share in the host's memory."""
 
 
 def changes(recipe: Recipe, stage: Stage, costs: Costs, gpus: int, gpu: Gpu) -> Iterator[Change]:
@@ -64,6 +66,11 @@ def _options(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     if ZERO in attrs.fields_dict(type(engine)) and getattr(engine, ZERO) < 3:
         sharing = attrs.evolve(engine, **{ZERO: 3})  # type: ignore[arg-type]  # the subclass has it
         yield f"--set engine.{ZERO}=3", attrs.evolve(recipe, engine=sharing)
+    if OFFLOAD in attrs.fields_dict(type(engine)) and getattr(engine, OFFLOAD) == "none":
+        lighter = attrs.evolve(engine, **{OFFLOAD: "optimizer"})  # type: ignore[arg-type]  # the same
+        if not any(problem.key == OFFLOAD for problem in lighter.problems()):
+            name = f"--set engine.{OFFLOAD}=optimizer"
+            yield name, attrs.evolve(recipe, engine=lighter)
 
 
 def _half(stage: Stage) -> Stage | None:

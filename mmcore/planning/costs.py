@@ -92,7 +92,8 @@ class Costs:
             MemoryItem("kept activations", work.kept),
         )
         worst = max(moments, key=lambda items: sum(item.bytes for item in items))
-        return MemoryPlan(items=(*worst[:-1], *always, worst[-1]), start=engine.start)
+        items = (*worst[:-1], *always, worst[-1])
+        return MemoryPlan(items=items, start=engine.start, host=engine.host)
 
 
 def _write_weights(model: VisionLanguageModel, dtype: torch.dtype) -> None:

@@ -53,10 +53,12 @@ class MemoryPlan:
     Attributes:
         items: what is held at the worst moment of a step, in bytes.
         start: bytes while the engine is being built, before any step.
+        host: what the GPU's process holds in the host's memory instead.
     """
 
     items: tuple[MemoryItem, ...]
     start: int
+    host: tuple[MemoryItem, ...] = ()
 
     @property
     def step(self) -> int:
@@ -193,6 +195,7 @@ def _stage_dict(stage: StagePlan) -> dict[str, object]:
             "items": [attrs.asdict(item) for item in stage.memory.items],
             "step_bytes": stage.memory.step,
             "start_bytes": stage.memory.start,
+            "host_items": [attrs.asdict(item) for item in stage.memory.host],
         },
         "packs_per_step": stage.packs_per_step,
         "packs_per_gpu": stage.packs_per_gpu,

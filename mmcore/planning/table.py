@@ -56,6 +56,8 @@ def _memory(stage: StagePlan) -> Table:
         table.add_row(item.name, f"{item.bytes / size:,.2f}")
     table.add_row("in a step", f"{stage.memory.step / size:,.2f}")
     table.add_row("at the start", f"{stage.memory.start / size:,.2f}")
+    for item in stage.memory.host:
+        table.add_row(f"on the host: {item.name}", f"{item.bytes / size:,.2f}")
     return table
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 Table = dict[str, object]
+Offload = Literal["none", "optimizer", "all"]
 
 
 def deepspeed_config(
@@ -14,6 +15,8 @@ def deepspeed_config(
     precision: Literal["fp32", "bf16"],
     clip_norm: float,
     overrides: Mapping[str, object],
+    offload: Offload = "none",
+    overlap: bool = True,
 ) -> Table:
     """The configuration that ``deepspeed.initialize`` is given.
 
@@ -26,7 +29,7 @@ def deepspeed_config(
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
         "gradient_clipping": 0.0 if clip_norm == float("inf") else clip_norm,
-        "zero_optimization": {"stage": zero, "overlap_comm": zero >= 2},
+        "zero_optimization": _sharing(zero, offload, overlap),
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "communication_data_type": "fp32",
@@ -36,6 +39,17 @@ def deepspeed_config(
         table["bf16"] = {"enabled": True}
         table["data_types"] = {"grad_accum_dtype": "fp32"}
     return _merged(table, overrides)
+
+
+def _sharing(zero: int, offload: Offload, overlap: bool) -> Table:
+    """The table of ZeRO. Below stage 2 nothing is sent before ``step()``: there is no overlap."""
+    table: Table = {"stage": zero, "overlap_comm": overlap and zero >= 2}
+    host = {"device": "cpu", "pin_memory": True}
+    if offload != "none":
+        table["offload_optimizer"] = dict(host)
+    if offload == "all":
+        table["offload_param"] = dict(host)
+    return table
 
 
 def _merged(table: Mapping[str, object], changes: Mapping[str, object]) -> Table:

@@ -12,7 +12,6 @@ import torch
 from torch import distributed, nn
 
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
-from mmcore_engines.deepspeed_config import deepspeed_config
 from mmcore_engines.releasing import release
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
@@ -51,7 +50,7 @@ class DeepSpeedEngine:
         world: World,
         zero: int,
         precision: Literal["fp32", "bf16"],
-        overrides: Mapping[str, object],
+        configuration: Mapping[str, object],
     ) -> None:
         _prepare_process(world)
         import deepspeed
@@ -69,12 +68,7 @@ class DeepSpeedEngine:
         self._wrapped, *_ = deepspeed.initialize(
             model=Autocast(module, self._device.type) if precision == "bf16" else module,
             optimizer=optimizer.build(filled),
-            config=deepspeed_config(
-                zero=zero,
-                precision=precision,
-                clip_norm=optimizer.clip_norm,
-                overrides=overrides,
-            ),
+            config=dict(configuration),
             dist_init_required=False,
         )
         from mmcore_engines.deepspeed_shards import Shards

@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 
 from mmcore.interfaces import EngineMemory, MemoryItem
+from mmcore_engines.deepspeed_config import Offload
 
 FP32, BF16 = 4, 2
 """Bytes of a number."""
@@ -41,6 +42,8 @@ class ZeroMemory:
         copies: whether the forward works on bfloat16 copies of float32 weights.
         trainable, frozen, moments, ranks: see ``EngineSpec.memory``.
         sharding: the table ``zero_optimization`` of the recipe's overrides.
+        sums: bytes of a number of the gradients' sums over the packs.
+        offload, overlap: as the engine's keys.
     """
 
     zero: int
@@ -50,21 +53,33 @@ class ZeroMemory:
     moments: int
     ranks: int
     sharding: Mapping[str, object]
+    sums: int = FP32
+    offload: Offload = "none"
+    overlap: bool = True
 
     def total(self) -> EngineMemory:
         """All of it."""
         everything = self.trainable + self.frozen
-        found = {
-            "weights": self._width * self._shared(everything, sharded=self.zero == 3),
-            "gathered weights": self._gathered(everything),
-            "gradients": FP32 * self._shared(self.trainable, sharded=self.zero >= 2),
-            "gradients of a pack": self._own_gradients(),
+        weights_held = self._width * self._shared(everything, sharded=self.zero == 3)
+        optimizer = {
             "master weights": self._master(),
             "moments": FP32 * self.moments * self._shared(self.trainable, sharded=self.zero >= 1),
+        }
+        found = {
+            "weights": 0 if self.offload == "all" else weights_held,
+            "gathered weights": self._gathered(everything),
+            "gradients": self._gradients(),
+            "gradients of a pack": self._own_gradients(),
+            **(optimizer if self.offload == "none" else {}),
             "reduction buffer": self._buffer(),
         }
+        on_host = {
+            "weights": weights_held if self.offload == "all" else 0,
+            "gradients": self._host_gradients(),
+            **(optimizer if self.offload != "none" else {}),
+        }
         in_backward = {
-            "reduction buffers": self._double_buffer(),
+            "reduction buffers": self._passing_buffers(),
             "gradients on their way": self._sent(),
         }
         weights: Literal["fp32", "bf16"] = "bf16" if self.copies else "fp32"
@@ -74,6 +89,7 @@ class ZeroMemory:
             # The whole module is moved to the device in float32 before DeepSpeed shares it out.
             start=FP32 * everything,
             backward=_filled(in_backward),
+            host=_filled(on_host),
         )
 
     @property
@@ -85,13 +101,33 @@ class ZeroMemory:
 
     def _gathered(self, everything: int) -> int:
         """ZeRO 3 gathers whole weights around their use, and keeps so many of them."""
-        if self.zero < 3 or self.ranks == 1:
+        if self.zero < 3 or (self.ranks == 1 and self.offload != "all"):
             return 0
         return self._width * min(everything, self._number("stage3_max_live_parameters", LIVE))
 
+    @property
+    def _sums_apart(self) -> bool:
+        """Whether the sums over the packs have another format than a pack's own gradients."""
+        return self.sums != self._width
+
+    def _gradients(self) -> int:
+        """Their sums over the packs. With an offloaded optimizer they are summed on the host,
+        except by ZeRO 1 and 2 where their format is not the weights'."""
+        if self.offload != "none" and (self.zero == 3 or not self._sums_apart):
+            return 0
+        sharded = self.zero >= 2 or self.offload != "none"
+        return self.sums * self._shared(self.trainable, sharded=sharded)
+
+    def _host_gradients(self) -> int:
+        """What an offloaded optimizer updates with, in float32, and the sums if they are there."""
+        if self.offload == "none":
+            return 0
+        there = self.zero == 3 or not self._sums_apart
+        return (FP32 + self.sums * there) * self._shared(self.trainable, sharded=True)
+
     def _own_gradients(self) -> int:
-        """Those in the weights' own format, which ZeRO 1 adds to the float32 sums after a pack."""
-        return BF16 * self.trainable if self.zero == 1 and self.copies else 0
+        """Those in the weights' own format, which ZeRO 1 adds to the sums after a pack."""
+        return self._width * self.trainable if self.zero == 1 and self._sums_apart else 0
 
     def _master(self) -> int:
         """Float32 weights beside the module's own. ZeRO 3 means to do without them where the
@@ -111,9 +147,10 @@ class ZeroMemory:
         stays = self.zero == 3 or (self.zero == 1 and not self.copies)
         return FP32 * self._bucket if stays else 0
 
-    def _double_buffer(self) -> int:
-        """ZeRO 2 makes two anew for every backward pass, to fill one while the other is sent."""
-        return 2 * self._width * self._bucket if self.zero == 2 else 0
+    def _passing_buffers(self) -> int:
+        """ZeRO 2 makes them anew for every backward pass: two, to fill one while the other is
+        sent, or one where nothing overlaps."""
+        return (1 + self.overlap) * self._width * self._bucket if self.zero == 2 else 0
 
     def _sent(self) -> int:
         """Gradients travel in float32: ZeRO 2 makes a copy of others, ZeRO 3 always a second flat

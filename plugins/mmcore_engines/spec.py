@@ -6,7 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -18,8 +18,9 @@ from mmcore.interfaces import (
     ParameterGroup,
     World,
 )
-from mmcore_engines.memory import ZeroMemory, torch_memory
-from mmcore_registry import Problem, doc
+from mmcore_engines.deepspeed_config import deepspeed_config
+from mmcore_engines.memory import BF16, FP32, ZeroMemory, torch_memory
+from mmcore_registry import Problem, doc, one_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,6 +80,9 @@ OWNED = {
     "bf16": "engine.precision",
     "fp16": "engine.precision",
     "zero_optimization.stage": "engine.zero",
+    "zero_optimization.overlap_comm": "engine.overlap",
+    "zero_optimization.offload_optimizer.device": "engine.offload",
+    "zero_optimization.offload_param.device": "engine.offload",
 }
 """Keys of DeepSpeed's configuration that other keys of the recipe decide."""
 
@@ -86,12 +90,17 @@ OWNED = {
 def _not_owned(
     _: object, attribute: attrs.Attribute[Mapping[str, object]], value: Mapping[str, object]
 ) -> None:
-    sharding = value.get("zero_optimization")
-    inner = sharding if isinstance(sharding, Mapping) else {}
-    given = [*value, *(f"zero_optimization.{key}" for key in inner)]
-    for key in given:
+    for key in _paths(value):
         if key in OWNED:
             raise ValueError(f"{attribute.name} sets {key!r}, which is decided by {OWNED[key]}")
+
+
+def _paths(table: Mapping[str, object], before: str = "") -> Iterator[str]:
+    """Every key of a table and of the tables in it, as ``outer.inner``."""
+    for key, value in table.items():
+        yield f"{before}{key}"
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{before}{key}.")
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +122,18 @@ class DeepSpeedSpec(EngineSpec):
             "3 weights too"
         ),
     )
+    offload: Literal["none", "optimizer", "all"] = attrs.field(
+        default="none",
+        validator=one_of(["none", "optimizer", "all"]),
+        metadata=doc(
+            "what lies in the host's memory and is updated there: nothing, the optimizer's weights "
+            "and moments (zero 1 to 3), or the module's weights too (zero 3)"
+        ),
+    )
+    overlap: bool = attrs.field(
+        default=True,
+        metadata=doc("send gradients while the backward pass goes on (zero 2 and 3)"),
+    )
     overrides: dict[str, object] = attrs.field(
         factory=dict,
         validator=_not_owned,
@@ -124,6 +145,17 @@ class DeepSpeedSpec(EngineSpec):
         return True
 
     def problems(self) -> Iterator[Problem]:
+        least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
+        if self.zero < least:
+            yield Problem(
+                "offload",
+                f"is {self.offload!r}, which takes engine.zero = {least} or more, and it is "
+                f"{self.zero}",
+                f"--set engine.zero={least}, or --set engine.offload=none",
+            )
+        yield from self._machine_problems()
+
+    def _machine_problems(self) -> Iterator[Problem]:
         if importlib.util.find_spec("deepspeed") is None:
             yield Problem(
                 "use",
@@ -148,6 +180,23 @@ class DeepSpeedSpec(EngineSpec):
                 machine=True,
             )
 
+    def configuration(self, optimizer: OptimizerSpec) -> dict[str, object]:
+        return deepspeed_config(
+            zero=self.zero,
+            precision=self.precision,
+            clip_norm=optimizer.clip_norm,
+            overrides=self.overrides,
+            offload=self.offload,
+            overlap=self.overlap,
+        )
+
+    @property
+    def _sums_in_float32(self) -> bool:
+        """Whether gradients are summed over the packs in float32, as they are by default."""
+        types = self.overrides.get("data_types")
+        chosen = types.get("grad_accum_dtype") if isinstance(types, Mapping) else None
+        return self.precision == "fp32" or self.zero == 0 or chosen in (None, "fp32")
+
     def memory(self, *, trainable: int, frozen: int, moments: int, ranks: int) -> EngineMemory:
         sharding = self.overrides.get("zero_optimization")
         return ZeroMemory(
@@ -158,6 +207,9 @@ class DeepSpeedSpec(EngineSpec):
             moments=moments,
             ranks=ranks,
             sharding=sharding if isinstance(sharding, Mapping) else {},
+            sums=FP32 if self._sums_in_float32 else BF16,
+            offload=self.offload,
+            overlap=self.overlap,
         ).total()
 
     def build(
@@ -178,5 +230,5 @@ class DeepSpeedSpec(EngineSpec):
             world=world,
             zero=self.zero,
             precision=self.precision,
-            overrides=self.overrides,
+            configuration=self.configuration(optimizer),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mmcore.interfaces import Attention
 from mmcore.kit.attention import scaled_attention
@@ -30,6 +31,7 @@ class Perceiver(nn.Module):
         head_dim: M; ``H * M`` need not be D.
         ff_mult: inner width of the feed-forward layers as a multiple of D.
         latent_std: standard deviation of the initial queries.
+        recompute: keep only every layer's queries for the backward pass and compute the rest again.
         attention: which kernel is used.
     """
 
@@ -44,9 +46,11 @@ class Perceiver(nn.Module):
         head_dim: int,
         ff_mult: int,
         latent_std: float,
+        recompute: bool = False,
         attention: Attention,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.latents = nn.Parameter(torch.randn(queries, dim_in) * latent_std)
         self.layers = nn.ModuleList(
             nn.ModuleList(
@@ -66,13 +70,30 @@ class Perceiver(nn.Module):
         latents_NQD = self.latents.expand(views, -1, -1)
         always_NQ = patch_mask_NP.new_ones(views, self.latents.shape[0])
         visible_NJ = torch.cat([patch_mask_NP, always_NQ], dim=1)
+        again = self.recompute and torch.is_grad_enabled()
         for layer in self.layers:
-            assert isinstance(layer, nn.ModuleList)
-            gather, think = layer
-            latents_NQD = latents_NQD + gather(features_NPD, latents_NQD, visible_NJ)
-            latents_NQD = latents_NQD + think(latents_NQD)
+            inputs = (layer, features_NPD, latents_NQD, visible_NJ)
+            if again:  # no dropout inside: there is no random state to keep
+                latents_NQD = checkpoint(
+                    _through, *inputs, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                latents_NQD = _through(*inputs)
         tokens_NQE: torch.Tensor = self.projection(self.norm(latents_NQD))
         return tokens_NQE
+
+
+def _through(
+    layer: nn.Module,
+    features_NPD: torch.Tensor,
+    latents_NQD: torch.Tensor,
+    visible_NJ: torch.Tensor,
+) -> torch.Tensor:
+    """A layer: the queries gather, and think."""
+    assert isinstance(layer, nn.ModuleList)
+    gather, think = layer
+    latents_NQD = latents_NQD + gather(features_NPD, latents_NQD, visible_NJ)
+    return latents_NQD + think(latents_NQD)  # type: ignore[no-any-return]  # an untyped call
 
 
 class PerceiverAttention(nn.Module):

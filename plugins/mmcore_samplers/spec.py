@@ -43,6 +43,10 @@ class PerceiverSpec(TokenSamplerSpec):
     latent_std: float = attrs.field(
         default=1.0, validator=gt(0), metadata=doc("standard deviation of the initial queries")
     )
+    recompute: bool = attrs.field(
+        default=False,
+        metadata=doc("compute the layers again in the backward pass, to save memory"),
+    )
 
     def problems(self) -> Iterator[Problem]:
         yield from _missing(self.weights)
@@ -65,6 +69,7 @@ class PerceiverSpec(TokenSamplerSpec):
             head_dim=self.head_dim,
             ff_mult=self.ff_mult,
             latent_std=self.latent_std,
+            recompute=self.recompute,
             attention=attention,
         )
 

@@ -1,5 +1,7 @@
 """The same losses from two DeepSpeed processes as from one torch process, for the same batch."""
 
+import socket
+import subprocess
 import sys
 
 import pytest
@@ -26,3 +28,66 @@ def test_the_torch_engine_refuses_two_processes(workplace):
     output = workplace.typed("run", "mini.toml", "--procs", "2", fails=True)
     assert "engine" in output
     assert "deepspeed" in output
+
+
+CODE = """
+import sys, torch
+from mmcore import load_recipe, run
+torch.set_num_threads(1)
+run(load_recipe("mini.toml", sys.argv[2:]), max_steps=int(sys.argv[1]) or None)
+"""
+
+
+def keys(name: str, zero: int, precision: str) -> list[str]:
+    return [
+        f"name={name}",
+        "engine.use=deepspeed",
+        f"engine.zero={zero}",
+        f"engine.precision={precision}",
+        "engine.overrides.zero_optimization.reduce_bucket_size=100000",
+    ]
+
+
+def run_on(workplace, processes: int, steps: int, overrides: list[str]) -> None:
+    """``mmcore.run`` on so many processes, for so many steps from where it stands; 0 is to the
+    end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", CODE, str(steps), *overrides],
+            cwd=workplace.folder,
+            env=workplace.environment | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    outputs = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0] * processes, "\n".join(outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "rel"), [("fp32", 1e-5), ("bf16", 2e-2)])
+def test_a_run_goes_on_with_other_numbers_of_processes_and_another_stage_of_zero(
+    workplace, precision, rel
+):
+    """Two processes, one, two, and ZeRO 2, 3, 1, against two processes and ZeRO 2 throughout; all
+    moves are made in the middle of a stage."""
+    run_on(workplace, 2, 0, keys("whole", 2, precision))
+    done = 0
+    for processes, zero, last in ((2, 2, 2), (1, 2, 4), (2, 3, 9), (2, 1, 12)):
+        run_on(workplace, processes, last - done, keys("moved", zero, precision))
+        done = last
+        assert max(workplace.losses("moved")) == done
+    run_on(workplace, 2, 0, keys("moved", 1, precision))  # what is left are the last questions
+    wanted, found = workplace.losses("whole"), workplace.losses("moved")
+    assert len(wanted) == 12
+    assert found == pytest.approx(wanted, rel=rel)
+    assert wanted != dict.fromkeys(wanted, wanted[1]), "the losses do not move"
+    same = ("tokens", "views", "labels", "samples")
+    for one, other in zip(workplace.metrics("moved"), workplace.metrics("whole"), strict=True):
+        assert [one[key] for key in same] == [other[key] for key in same]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+import mmcore
+from mmcore.interfaces.parts import PARTS
 from mmcore.model.trainable import describe, parameter_groups, set_trainable
+from mmcore_registry import discover
 
 
 def learning(model) -> set[str]:
@@ -61,6 +64,42 @@ def test_only_matrices_decay(model):
         "llm.model.norm.weight",
     ):
         assert decays[name] == 0.0, name
+
+
+def test_a_component_says_what_its_own_names_do_not(model):
+    """Its names come without the part's; what it leaves to the rule follows the rule."""
+    said = {"latents": True, "projection.weight": False}
+    set_trainable(model, ("token_sampler", "llm"))
+    train = [("token_sampler", 1.0), ("llm", 1.0)]
+    groups = parameter_groups(model, train, 0.1, {"token_sampler": said.get})
+    plain = parameter_groups(model, train, 0.1)
+    found, rule = (
+        {name: group.weight_decay for group in each for name in group.names}
+        for each in (groups, plain)
+    )
+    changed = {name: decay for name, decay in found.items() if decay != rule[name]}
+    assert changed == {"token_sampler.latents": 0.1, "token_sampler.projection.weight": 0.0}
+
+
+WITHOUT = ("norm", "bias", "embed_tokens", "pos_embed", "latents", "queries", "query_tokens")
+"""Words in the names of what never decays, whoever made the module."""
+
+
+@pytest.mark.parametrize(
+    ("part", "component"),
+    [(part, name) for part in PARTS for name in discover().names(part)],
+)
+def test_no_component_decays_norms_biases_embeddings_or_latents(model, part, component):
+    spec = mmcore.spec(part, component).tiny()
+    sizes = {"dim_in": 32, "dim_out": 64} if part == "token_sampler" else {}
+    setattr(model, part, spec.build(attention="sdpa", **sizes))
+    set_trainable(model, [part])
+    groups = parameter_groups(model, [(part, 1.0)], 0.1, {part: spec.decays})
+    for group in groups:
+        for name, parameter in zip(group.names, group.parameters, strict=True):
+            words = name.split(".")[-2:]
+            exempt = parameter.ndim < 2 or any(one in word for one in WITHOUT for word in words)
+            assert (group.weight_decay == 0) is exempt, name
 
 
 def test_parts_that_are_not_there_or_do_not_learn_are_refused(model):

@@ -76,7 +76,7 @@ def test_bfloat16_by_autocast(ratio):
     assert ratio("engine.precision=bf16") == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("part", ["encoder", "llm"])
+@pytest.mark.parametrize("part", ["encoder", "token_sampler", "llm"])
 def test_recomputed_blocks(ratio, part):
     assert ratio(f"model.{part}.recompute=true") == pytest.approx(1, abs=0.02)
 

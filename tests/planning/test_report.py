@@ -194,3 +194,25 @@ def test_an_unknown_gpu_is_one_line_for_a_person(told):
 def test_many_gpus_want_an_engine_for_many(tiny):
     with pytest.raises(ValueError, match=r"engine\.use=deepspeed"):
         plan(tiny(), gpus=2)
+
+
+def test_what_is_offloaded_is_told_beside_the_memory_of_the_gpu(tiny, shown):
+    keys = ("engine.use=deepspeed", "engine.precision=bf16")
+    text = shown(plan(tiny(*keys, "engine.offload=optimizer")))
+    assert "on the host: moments" in text
+    assert "on the host" not in shown(plan(tiny(*keys)))
+
+
+def test_deepspeeds_configuration_is_printed_for_every_stage(request):
+    recipe = str(request.config.rootpath / "recipes" / "blip3_tiny.toml")
+    words = ["plan", recipe, "--deepspeed", "--set"]
+    refused = CliRunner().invoke(main, words[:-1])
+    assert refused.exit_code != 0
+    assert "engine 'torch' makes no configuration" in refused.output
+    keys = ["engine.use=deepspeed", "--set", "stages.sft-multi.optimizer.clip_norm=0.25"]
+    more = ["--set", "engine.overrides.zero_optimization.reduce_bucket_size=7"]
+    told = json.loads(CliRunner().invoke(main, [*words, *keys, *more]).output)
+    assert tuple(told) == STAGES
+    assert told["sft-multi"]["gradient_clipping"] == 0.25
+    assert told["pretrain-base"]["gradient_clipping"] == 1.0
+    assert all(one["zero_optimization"]["reduce_bucket_size"] == 7 for one in told.values())

@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parent / "programs" / "train_toy.py"
+PROGRAMS = Path(__file__).parent / "programs"
 Plan = dict[str, object]
-Launch = Callable[[list[Plan], int], list[dict[str, object]]]
+Launch = Callable[..., list[dict[str, object]]]
 
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
     """Run the plans one after another on so many processes; what rank 0 saw of each."""
 
-    def start(plans: list[Plan], processes: int) -> list[dict[str, object]]:
+    def start(
+        plans: list[Plan], processes: int, program: str = "train_toy.py"
+    ) -> list[dict[str, object]]:
         folder = tmp_path_factory.mktemp("launch")
         (folder / "plans.json").write_text(json.dumps(plans))
         with socket.socket() as probe:
@@ -40,7 +42,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
             with (folder / f"rank-{rank}.log").open("w") as log:
                 running.append(
                     subprocess.Popen(
-                        [sys.executable, str(PROGRAM), str(folder)],
+                        [sys.executable, str(PROGRAMS / program), str(folder)],
                         env=environment,
                         stdout=log,
                         stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """What the engines hold, against sums by hand: 1000 numbers learn, 200 are frozen, two moments."""
 
+import attrs
 import pytest
 
 from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
@@ -126,3 +127,46 @@ def test_deepspeeds_own_bucket_where_the_recipe_has_none():
         "reduction buffers": 2 * 2 * 500_000_000,
         "gradients on their way": 4000,
     }
+
+
+@pytest.mark.parametrize(
+    ("zero", "offload", "items", "host"),
+    [
+        # Bfloat16 gradients are summed in float32 where they are made: 250 numbers a rank.
+        (
+            2,
+            "optimizer",
+            {"weights": 2400, "gradients": 1000},
+            {"gradients": 1000, "master weights": 1000, "moments": 2000},
+        ),
+        # ZeRO 3 sums them on the host, beside those that the update is made of.
+        (
+            3,
+            "optimizer",
+            {"weights": 600, "gathered weights": 1000, "reduction buffer": 400},
+            {"gradients": 2000, "master weights": 1000, "moments": 2000},
+        ),
+        (
+            3,
+            "all",
+            {"gathered weights": 1000, "reduction buffer": 400},
+            {"weights": 600, "gradients": 2000, "master weights": 1000, "moments": 2000},
+        ),
+    ],
+)
+def test_what_is_offloaded_is_on_the_host(zero, offload, items, host):
+    spec = attrs.evolve(sharing(zero, "bf16"), offload=offload)
+    assert held(spec, ranks=4)[1] == items
+    memory = spec.memory(**SIZES, ranks=4)
+    assert {item.name: item.bytes for item in memory.host} == host
+
+
+def test_sums_in_bfloat16_take_half_and_without_overlap_there_is_one_buffer():
+    half = {"data_types": {"grad_accum_dtype": "bf16"}}
+    for zero, gradients in ((1, 2000), (2, 500), (3, 500)):
+        spec = sharing(zero, "bf16")
+        items = held(attrs.evolve(spec, overrides={**spec.overrides, **half}), ranks=4)[1]
+        assert items["gradients"] == gradients
+        assert "gradients of a pack" not in items
+    backward = held(attrs.evolve(sharing(2, "bf16"), overlap=False), ranks=4)[2]
+    assert backward["reduction buffers"] == 200

@@ -10,6 +10,7 @@ import pytest
 
 from mmcore_engines.deepspeed_config import deepspeed_config
 from mmcore_engines.spec import OWNED, DeepSpeedSpec, TorchSpec
+from mmcore_optim.spec import AdamWSpec
 
 
 def test_the_step_ends_where_step_is_called() -> None:
@@ -39,9 +40,36 @@ def test_overrides_go_into_the_tables_and_leave_the_rest() -> None:
 
 @pytest.mark.parametrize("key", OWNED)
 def test_what_other_keys_decide_cannot_be_overridden(key: str) -> None:
-    outer, _, inner = key.partition(".")
+    overrides: object = 1
+    for word in reversed(key.split(".")):
+        overrides = {word: overrides}
     with pytest.raises(ValueError, match=f"{key}.*decided by {OWNED[key]}"):
-        DeepSpeedSpec(overrides={outer: {inner: 1}} if inner else {outer: 1})
+        DeepSpeedSpec(overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("zero", "offload", "host"),
+    [
+        (0, "none", set()),
+        (1, "optimizer", {"offload_optimizer"}),
+        (2, "optimizer", {"offload_optimizer"}),
+        (3, "all", {"offload_optimizer", "offload_param"}),
+    ],
+)
+def test_what_is_offloaded_goes_to_the_host(zero: int, offload: str, host: set[str]) -> None:
+    spec = DeepSpeedSpec(zero=zero, offload=offload, overlap=False)
+    table = spec.configuration(AdamWSpec(lr=1.0))["zero_optimization"]
+    assert {key for key in table if key.startswith("offload")} == host
+    assert all(table[key]["device"] == "cpu" for key in host)
+    assert table["overlap_comm"] is False
+    assert not [problem for problem in spec.problems() if problem.key == "offload"]
+
+
+@pytest.mark.parametrize(("zero", "offload", "least"), [(0, "optimizer", 1), (2, "all", 3)])
+def test_offload_beyond_what_zero_shares_out_is_a_problem(zero, offload, least) -> None:
+    spec = DeepSpeedSpec(zero=zero, offload=offload)
+    [problem] = [one for one in spec.problems() if one.key == "offload"]
+    assert f"engine.zero = {least} or more, and it is {zero}" in problem.message
 
 
 def test_an_unknown_zero_stage_is_refused() -> None:

@@ -60,6 +60,28 @@ def test_loss_and_gradients_are_those_of_transformers(theirs, ours):
         torch.testing.assert_close(got, parameter.grad, atol=2e-5 * scale, rtol=1e-4, msg=name)
 
 
+def test_recomputed_blocks_give_the_same_gradients(theirs):
+    _, folder = theirs
+    gradients, kept = [], []
+    for recompute in (False, True):
+        spec = HfCausalSpec(weights=folder, head_rows=3, recompute=recompute)
+        module = spec.build(attention="sdpa").train()
+        spec.load(module)
+        saved = []
+
+        def keep(tensor, saved=saved):
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            h_TE = module(module.embed(TOKENS), layout_of(*LENGTHS))
+        module.head(h_TE[:-1], TOKENS[1:]).sum().backward()
+        gradients.append([one.grad for one in module.parameters()])
+        kept.append(sum(saved))
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+    assert kept[1] < kept[0] / 2
+
+
 def test_greedy_generation_with_a_cache_is_the_slow_one_without(theirs, ours):
     """Two prompts at once, one padded on the left, beyond windows and LongRoPE's first context."""
     model, _ = theirs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -106,3 +107,25 @@ def test_mlp_is_two_layers_on_every_patch():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(ValueError, match="queries"):
         PerceiverSpec(queries=0)
+
+
+def test_recomputed_layers_give_the_same_gradients_and_keep_less():
+    features_NPD, mask_NP = torch.randn(3, 16, 48), torch.rand(3, 16) < 0.7
+    gradients, kept = [], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        spec = attrs.evolve(PerceiverSpec().tiny(), recompute=recompute)
+        sampler = spec.build(dim_in=48, dim_out=64, attention="sdpa")
+        saved = []
+
+        def keep(tensor, saved=saved):
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            tokens_NQE = sampler(features_NPD, mask_NP)
+        tokens_NQE.square().sum().backward()
+        gradients.append([one.grad for one in sampler.parameters()])
+        kept.append(sum(saved))
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+    assert kept[1] < kept[0] / 2
