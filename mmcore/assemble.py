@@ -19,6 +19,7 @@ from mmcore.model.trainable import PartSize, describe, parameter_groups, set_tra
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
 from mmcore.training.checkpoint import load_weights
+from mmcore.training.segment_losses import SegmentLosses
 from mmcore.training.step_module import TrainingStep
 
 
@@ -149,11 +150,13 @@ class Learning:
         engine: around the model.
         objectives: in the recipe's order.
         parts: what learns and what is frozen, counted before an engine shares anything out.
+        segment_losses: hears what every sample loses.
     """
 
     engine: Engine
     objectives: Sequence[Objective]
     parts: Sequence[PartSize]
+    segment_losses: SegmentLosses
 
 
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
@@ -168,7 +171,7 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
         optimizer=stage.optimizer,
         world=world,
     )
-    return Learning(engine, objectives, parts)
+    return Learning(engine, objectives, parts, module.segment_losses)
 
 
 def training_step(

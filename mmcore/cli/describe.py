@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import attrs
 
 from mmcore.cli.layout import definitions, heading
+from mmcore.recipe.guard_table import GuardTable
 from mmcore.recipe.schema import (
     BatchTable,
     CheckpointTable,
@@ -30,6 +31,7 @@ _TABLES: dict[str, type[attrs.AttrsInstance]] = {
     "an element of train in [[stages]]": TrainablePart,
     "batch of [[stages]]": BatchTable,
     "[checkpoints]": CheckpointTable,
+    "[guards]": GuardTable,
 }
 
 

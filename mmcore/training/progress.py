@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import attrs
 
+from mmcore.training.spikes import HISTORY
+
 Counts = Mapping[str, int]
 
 SAMPLES = "samples"
@@ -49,6 +51,7 @@ class Progress:
             ``split``, ``rejected/image-missing``.
         skipped: steps of the stage that changed nothing, for the gradient was not finite.
         skipped_in_a_row: how many of them were the latest.
+        losses: of the stage's latest steps, those that were finite; what a spike is told by.
     """
 
     stage_index: int = 0
@@ -62,6 +65,7 @@ class Progress:
     counts: Counts = attrs.field(factory=dict)
     skipped: int = 0
     skipped_in_a_row: int = 0
+    losses: tuple[float, ...] = ()
 
     def in_stage(self, index: int, name: str) -> Self:
         """The same run at the beginning of another stage."""
@@ -75,6 +79,7 @@ class Progress:
             counts={},
             skipped=0,
             skipped_in_a_row=0,
+            losses=(),
         )
 
     def after_step(
@@ -83,6 +88,7 @@ class Progress:
         tokens: int,
         counts: Mapping[str, float],
         finite: bool,
+        loss: float | None = None,
     ) -> Self:
         """One step further; ``counts`` are the step's, over all ranks."""
         return attrs.evolve(
@@ -95,6 +101,7 @@ class Progress:
             counts=_added(self.counts, counts),
             skipped=self.skipped + (not finite),
             skipped_in_a_row=0 if finite else self.skipped_in_a_row + 1,
+            losses=self.losses if loss is None else (*self.losses, loss)[-HISTORY:],
         )
 
     def lines(self) -> list[str]:
@@ -116,7 +123,7 @@ class Progress:
         return told
 
     def to_json(self) -> dict[str, Any]:
-        return attrs.asdict(self)
+        return {**attrs.asdict(self), "losses": list(self.losses)}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Self:
@@ -126,14 +133,15 @@ class Progress:
             ValueError: a counter is missing, unknown, or of another type.
         """
         fields = attrs.fields_dict(cls)
+        table = {"losses": [], **table}  # which earlier checkpoints do not have
         if set(table) != set(fields):
             odd = ", ".join(sorted(set(table) ^ set(fields)))
             raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")
         for name, field in fields.items():
-            wanted = dict if name == "counts" else type(field.default)
+            wanted = {"counts": dict, "losses": list}.get(name) or type(field.default)
             if type(table[name]) is not wanted:
                 raise ValueError(f"{name} is {table[name]!r}, wanted {wanted.__name__}")
-        return cls(**table)
+        return cls(**{**table, "losses": tuple(table["losses"])})
 
 
 @attrs.frozen(kw_only=True)

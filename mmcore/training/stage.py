@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from mmcore.interfaces import Engine, Objective, OptimizerSpec
+from mmcore.interfaces import Engine, Objective, OptimizerSpec, PackedBatch
 from mmcore.training.feed import Loader
 from mmcore.training.progress import Budget
+from mmcore.training.segment_losses import SegmentLosses
+from mmcore.training.spikes import SpikeGuard
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -26,6 +28,9 @@ class StageRun:
         seed: of the run.
         max_rejected_share: more rejected rows than this share stop the run.
         max_skipped_in_a_row: so many steps in a row without a finite gradient stop the run.
+        spikes: what follows where the loss leaps.
+        segment_losses: heard what every sample of the last step lost.
+        largest: goes through before the first step, and teaches nothing; None for no such pack.
     """
 
     name: str
@@ -39,3 +44,6 @@ class StageRun:
     seed: int = 0
     max_rejected_share: float = 0.05
     max_skipped_in_a_row: int = 5
+    spikes: SpikeGuard = attrs.field(factory=SpikeGuard)
+    segment_losses: SegmentLosses = attrs.field(factory=SegmentLosses)
+    largest: PackedBatch | None = None
