@@ -19,7 +19,6 @@ from mmcore.model.trainable import PartSize, describe, parameter_groups, set_tra
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
 from mmcore.training.checkpoint import load_weights
-from mmcore.training.segment_losses import SegmentLosses
 from mmcore.training.step_module import TrainingStep
 
 
@@ -150,13 +149,13 @@ class Learning:
         engine: around the model.
         objectives: in the recipe's order.
         parts: what learns and what is frozen, counted before an engine shares anything out.
-        segment_losses: hears what every sample loses.
+        module: one pack's forward, as the engine was given it.
     """
 
     engine: Engine
     objectives: Sequence[Objective]
     parts: Sequence[PartSize]
-    segment_losses: SegmentLosses
+    module: TrainingStep
 
 
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
@@ -171,7 +170,7 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
         optimizer=stage.optimizer,
         world=world,
     )
-    return Learning(engine, objectives, parts, module.segment_losses)
+    return Learning(engine, objectives, parts, module)
 
 
 def training_step(

@@ -321,12 +321,12 @@ class _Run:
                         weights=[spec.weight for spec in stage.objectives],
                         loader=DiscardingLoader(loader, discarded, progress.stage_step),
                         optimizer=stage.optimizer,
-                        budget=_budget(stage),
+                        budget=budget_of(stage),
                         seed=self._recipe.seed,
                         max_rejected_share=self._recipe.data.max_rejected_share,
                         max_skipped_in_a_row=guards.max_skipped_in_a_row,
                         spikes=self._spikes(),
-                        segment_losses=learning.segment_losses,
+                        segment_losses=learning.module.segment_losses,
                         largest=largest,
                     ),
                     progress,
@@ -465,7 +465,8 @@ def _start(folder: Path) -> Checkpoint | None:
     return None if newest is None else checkpoint.load(newest)
 
 
-def _budget(stage: Stage) -> Budget:
+def budget_of(stage: Stage) -> Budget:
+    """How long the stage lasts; of epochs, the rows of its sources are counted."""
     if stage.epochs is not None:
         rows = {label: count_rows(spec) for label, spec in labels(stage)}
         return Budget(epochs=stage.epochs, rows=rows)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from mmcore.interfaces import PackedBatch
-from mmcore.training.feed import Loader, RejectedRow, StepData
+from mmcore.training.feed import Loader, RejectedRow
 from mmcore.training.progress import SAMPLES
 
 DISCARDED = "discarded_steps"
@@ -30,7 +30,9 @@ def data_number(step: int, discarded: Collection[int]) -> int:
 
 
 @attrs.frozen(eq=False)
-class _Merged:
+class MergedData:
+    """A step's data, with what was counted on the way to it."""
+
     batches: Sequence[PackedBatch]
     rejected: Sequence[RejectedRow]
     counts: Mapping[str, float]
@@ -48,7 +50,7 @@ class DiscardingLoader:
         self._inner, self._discarded = inner, discarded
         self._number = data_number(steps, discarded)
 
-    def next_step(self) -> StepData:
+    def next_step(self) -> MergedData:
         """The next data that is not left out; what was counted on the way is in its counts, but
         for samples, on which nothing was trained."""
         counts: Counter[str] = Counter()
@@ -64,5 +66,5 @@ class DiscardingLoader:
             rejected += data.rejected
             waited += data.wait_seconds
             if not left_out:
-                return _Merged(data.batches, rejected, dict(counts), waited)
+                return MergedData(data.batches, rejected, dict(counts), waited)
             counts[DISCARDED] += 1
