@@ -94,7 +94,7 @@ def load(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing, too short, too long, or damaged; names it.
     """
-    manifest = Manifest.from_json(read_json(path / MANIFEST), path / MANIFEST)
+    manifest = load_manifest(path)
     check_files(path, manifest.files)
     small = [PROGRESS, LANES]
     absent = [name for name in small if name not in manifest.files]
@@ -107,6 +107,15 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path / PROGRESS}: {error}") from error
     lanes = {int(lane): state for lane, state in read_json(path / LANES).items()}
     return Checkpoint(path, progress, lanes, manifest)
+
+
+def load_manifest(path: Path) -> Manifest:
+    """What the checkpoint in this folder consists of.
+
+    Raises:
+        CheckpointError: the manifest is missing or damaged.
+    """
+    return Manifest.from_json(read_json(path / MANIFEST), path / MANIFEST)
 
 
 @torch.no_grad()
