@@ -168,11 +168,13 @@ class Learning:
         engine: around the model.
         objectives: in the recipe's order.
         parts: what learns and what is frozen, counted before an engine shares anything out.
+        module: one pack's forward, as the engine was given it.
     """
 
     engine: Engine
     objectives: Sequence[Objective]
     parts: Sequence[PartSize]
+    module: TrainingStep
 
 
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
@@ -187,7 +189,7 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
         optimizer=stage.optimizer,
         world=world,
     )
-    return Learning(engine, objectives, parts)
+    return Learning(engine, objectives, parts, module)
 
 
 def _decays(table: ModelTable) -> dict[str, Decays]:

@@ -29,6 +29,7 @@ FREE_TO_CHANGE = (
     "engine",
     "trackers",
     "checkpoints",
+    "guards",
     "data.workers",
     "data.prefetch",
     "data.max_rejected_share",

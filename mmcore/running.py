@@ -11,13 +11,27 @@ from pathlib import Path
 import attrs
 import torch
 
-from mmcore import assemble
+from mmcore import assemble, rollbacks
 from mmcore.data.epochs import count_rows
+from mmcore.data.largest import largest_pack
+from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.evaluation import records
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
-from mmcore.interfaces import Evaluation, RunInfo, SourceSpec, StageInfo, TaskSpec, Tracker, World
+from mmcore.incident_log import IncidentLog
+from mmcore.interfaces import (
+    Engine,
+    Evaluation,
+    Incident,
+    PackedBatch,
+    RunInfo,
+    SourceSpec,
+    StageInfo,
+    TaskSpec,
+    Tracker,
+    World,
+)
 from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, to_toml
@@ -25,13 +39,18 @@ from mmcore.rejected_log import RejectedLog
 from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
 from mmcore.starting import RunError, Span, begun, model_from, span
 from mmcore.training import checkpoint
-from mmcore.training.checkpoint import Checkpoint
+from mmcore.training.checkpoint import Checkpoint, CheckpointError
+from mmcore.training.checkpoint_write import Keeping
+from mmcore.training.discarding import DiscardingLoader, data_number
 from mmcore.training.early_stop import EarlyStop
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Budget, Progress
-from mmcore.training.ranks import barrier, distributed, world_from_environment
+from mmcore.training.ranks import barrier, distributed, gather_objects, world_from_environment
+from mmcore.training.saving import Saver
+from mmcore.training.spikes import RollBack, SpikeGuard
 from mmcore.training.stage import StageRun
+from mmcore.training.stalls import watched
 from mmcore.training.stopping import StopRequest, stop_on_signal
 
 
@@ -101,31 +120,21 @@ def run(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))
         stack.enter_context(distributed(world))
-        text = to_toml(recipe)
         if world.is_main:
             stack.enter_context(locked(folder))
             done = _progress(folder) if resume == "auto" else None
-            wanted = span(recipe, done, stage=stage, until=until, weights=weights)
-            prepare(folder, text, resume, begun=begun(done))
+            span(recipe, done, stage=stage, until=until, weights=weights)
+            prepare(folder, to_toml(recipe), resume, begun=begun(done))
             write_environment(folder, world.size, world.device)
         barrier()
-        start = _start(folder)
-        done = start.progress if start else None
-        wanted = span(recipe, done, stage=stage, until=until, weights=weights)
-        info = RunInfo(recipe.name, folder, start.progress.step if start else 0, text)
-        trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
-        hooks = Hooks([RejectedLog(folder), *trackers, *listeners], world)
-        hooks.run_start(info)
-        finished = False
-        try:
-            if start is not None and world.is_main:
-                hooks.activity(f"checking every file of {start.path}")
-                start.verify()
-            finished = _Run(recipe, folder, world, hooks, stop, wanted).go(start)
-        except BaseException:
-            hooks.run_end("failed")
-            raise
-        hooks.run_end("finished" if finished else "stopped")
+        wanted = span(recipe, _progress(folder), stage=stage, until=until, weights=weights)
+        listeners = tuple(listeners)
+        while True:
+            try:
+                finished = _life(recipe, folder, world, stop, wanted, listeners)
+                break
+            except RollBack as back:
+                _leave_out(folder, world, back)
     return RunResult(
         folder=folder,
         stages=tuple(stage.name for stage in recipe.stages),
@@ -133,6 +142,73 @@ def run(
         finished=finished,
         is_main=world.is_main,
     )
+
+
+def _life(
+    recipe: Recipe,
+    folder: Path,
+    world: World,
+    stop: StopRequest,
+    wanted: Span,
+    listeners: Sequence[Tracker],
+) -> bool:
+    """Go on from the folder's newest checkpoint; False where the run was asked to stop.
+
+    Raises:
+        RollBack: there is to be another life, from the newest checkpoint again.
+    """
+    start = _start(folder)
+    info = RunInfo(recipe.name, folder, start.progress.step if start else 0, to_toml(recipe))
+    trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
+    hooks = Hooks([RejectedLog(folder), IncidentLog(folder), *trackers, *listeners], world)
+    hooks.run_start(info)
+    try:
+        if start is not None:
+            hooks.activity(f"checking every file of {start.path}")
+            _verify(start, world)
+        finished = _Run(recipe, folder, world, hooks, stop, wanted).go(start)
+    except RollBack as back:
+        step = start.progress.step if (start := _start(folder)) else 0
+        words = f"{back}; the run goes on after step {step}"
+        hooks.incident(Incident(step=step, kind="rolled-back", detail=words))
+        hooks.run_end("stopped")
+        raise
+    except BaseException:
+        hooks.run_end("failed")
+        raise
+    hooks.run_end("finished" if finished else "stopped")
+    return finished
+
+
+def _verify(start: Checkpoint, world: World) -> None:
+    """Every rank its share of the files.
+
+    Raises:
+        CheckpointError: on all ranks, where one found a file that was altered.
+    """
+    fault = ""
+    try:
+        start.verify(world.rank, world.size)
+    except (CheckpointError, OSError) as error:
+        fault = str(error)
+    faults = [one for one in gather_objects(fault) if one]
+    if faults:
+        raise CheckpointError("; ".join(faults))
+
+
+def _leave_out(folder: Path, world: World, back: RollBack) -> None:
+    """Write down which data the next life leaves out: what was learned from before the checkpoint
+    stays as it is."""
+    if world.is_main:
+        start = _start(folder)
+        within = start is not None and not start.progress.finished
+        learned = start.progress.stage_step if start is not None and within else 0
+        left_out = rollbacks.numbers(rollbacks.read(folder), back.stage)
+        first, last = (
+            data_number(step, left_out) for step in (max(back.first, learned + 1), back.last)
+        )
+        rollbacks.append(folder, RollBack(back.stage, first, last))
+    barrier()
 
 
 def check_processes(recipe: Recipe, processes: int) -> None:
@@ -198,6 +274,7 @@ class _Run:
         self._stop = stop
         self._wanted = wanted
         self._text = recipe.model.llm.text()
+        self._rollbacks = rollbacks.read(folder)
 
     @property
     def _device(self) -> torch.device:
@@ -231,6 +308,7 @@ class _Run:
         learning = assemble.learning(self._recipe, stage, model, self._world)
         if start is not None and goes_on:
             learning.engine.restore(start.states())
+        largest = self._largest(prepared)
         if self._world.is_main:
             summary = (*map(_learns, learning.parts), *self._audit(stage, prepared))
             number, stages = progress.stage_index + 1, len(self._recipe.stages)
@@ -238,43 +316,82 @@ class _Run:
         loader = assemble.pack_loader(
             self._recipe, stage, prepared, self._world, start.lanes if start and goes_on else None
         )
+        discarded = rollbacks.numbers(self._rollbacks, stage.name)
+        saver = self._saver(stage, learning.engine, loader)
+        guards = self._recipe.guards
         try:
-            progress = train_stage(
-                StageRun(
-                    name=stage.name,
-                    engine=learning.engine,
-                    objectives=learning.objectives,
-                    objective_names=[spec.name for spec in stage.objectives],
-                    weights=[spec.weight for spec in stage.objectives],
-                    loader=loader,
-                    optimizer=stage.optimizer,
-                    budget=_budget(stage),
-                    seed=self._recipe.seed,
-                    max_rejected_share=self._recipe.data.max_rejected_share,
-                    early_stop=_early_stop(stage),
-                ),
-                progress,
-                world=self._world,
-                hooks=self._hooks,
-                save=lambda now: checkpoint.save(
-                    self._folder / CHECKPOINTS,
-                    engine=learning.engine,
-                    progress=now,
-                    lanes=loader.state(),
+            with watched(
+                self._folder,
+                self._world,
+                stage=stage.name,
+                seconds=guards.stall_seconds,
+                holds=loader.busy,
+            ):
+                progress = train_stage(
+                    StageRun(
+                        name=stage.name,
+                        engine=learning.engine,
+                        objectives=learning.objectives,
+                        objective_names=[spec.name for spec in stage.objectives],
+                        weights=[spec.weight for spec in stage.objectives],
+                        loader=DiscardingLoader(loader, discarded, progress.stage_step),
+                        optimizer=stage.optimizer,
+                        budget=budget_of(stage),
+                        seed=self._recipe.seed,
+                        max_rejected_share=self._recipe.data.max_rejected_share,
+                        max_skipped_in_a_row=guards.max_skipped_in_a_row,
+                        early_stop=_early_stop(stage),
+                        spikes=self._spikes(),
+                        segment_losses=learning.module.segment_losses,
+                        largest=largest,
+                    ),
+                    progress,
                     world=self._world,
-                    keep_last=self._recipe.checkpoints.keep_last,
-                    pinned=now.finished and self._recipe.checkpoints.keep_stages,
-                    loras=assemble.loras_of(stage),
-                ),
-                every_steps=self._recipe.checkpoints.every_steps,
-                stop=self._stop,
-            )
+                    hooks=self._hooks,
+                    save=saver.save,
+                    every_steps=self._recipe.checkpoints.every_steps,
+                    stop=self._stop,
+                    look=saver.look,
+                )
         finally:
             loader.close()
             learning.engine.close()
         if progress.finished and self._world.is_main:
             self._tell_end(progress)
         return progress
+
+    def _saver(self, stage: Stage, engine: Engine, loader: PackLoader) -> Saver:
+        table = self._recipe.checkpoints
+        return Saver(
+            self._folder / CHECKPOINTS,
+            engine=engine,
+            lanes=loader.state,
+            world=self._world,
+            keeping=Keeping(last=table.keep_last, every=table.keep_every),
+            keep_stages=table.keep_stages,
+            background=table.background,
+            loras=assemble.loras_of(stage),
+            saved=self._hooks.checkpoint_saved,
+        )
+
+    def _spikes(self) -> SpikeGuard:
+        guards = self._recipe.guards
+        return SpikeGuard(
+            deviations=guards.spike,
+            rollbacks=max(0, guards.rollbacks - len(self._rollbacks)),
+            margin=guards.rollback_margin,
+        )
+
+    def _largest(self, prepared: Preparer) -> PackedBatch | None:
+        wanted = self._recipe.guards.largest_pack
+        if wanted == "never" or (wanted == "auto" and self._device.type != "cuda"):
+            return None
+        pack = largest_pack(prepared)
+        self._hooks.activity(
+            f"trying the largest pack: {len(pack.input_ids_T)} tokens, "
+            f"{len(pack.pixels_NCHW)} views; nothing is learned from it"
+        )
+        return pack
 
     def _tell_end(self, progress: Progress) -> None:
         """What the stage was trained on: to the trackers, and in a file of its own."""
@@ -384,7 +501,8 @@ def _start(folder: Path) -> Checkpoint | None:
     return None if newest is None else checkpoint.load(newest)
 
 
-def _budget(stage: Stage) -> Budget:
+def budget_of(stage: Stage) -> Budget:
+    """How long the stage lasts; of epochs, the rows of its sources are counted."""
     if stage.epochs is not None:
         rows = {label: count_rows(spec) for label, spec in labels(stage)}
         return Budget(epochs=stage.epochs, rows=rows)

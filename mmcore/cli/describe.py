@@ -11,6 +11,7 @@ import attrs
 
 from mmcore.cli.layout import definitions, heading
 from mmcore.interfaces import Lora
+from mmcore.recipe.guard_table import GuardTable
 from mmcore.recipe.schema import (
     BatchTable,
     CheckpointTable,
@@ -34,6 +35,7 @@ _TABLES: dict[str, type[attrs.AttrsInstance]] = {
     "batch of [[stages]]": BatchTable,
     "early_stop of [[stages]]": EarlyStopTable,
     "[checkpoints]": CheckpointTable,
+    "[guards]": GuardTable,
 }
 
 

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mmcore.interfaces import Evaluation, RunInfo, StageInfo, StepReport
+from mmcore.interfaces import Evaluation, Incident, RunInfo, StageInfo, StepReport
 from mmcore_registry import hookimpl
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -67,6 +67,15 @@ class RunDisplay:
             self._console.print(
                 f"{report.stage}  {report.progress:6.1%}  {facts(report)}", highlight=False
             )
+
+    @hookimpl
+    def mmcore_incident(self, incident: Incident) -> None:
+        sources = ", ".join(f"{name} {loss:.3f}" for name, loss in incident.sources.items())
+        self._console.print(
+            f"[yellow]step {incident.step}[/yellow]: {incident.detail}"
+            f"{f'; by source: {sources}' if sources else ''}",
+            highlight=False,
+        )
 
     @hookimpl
     def mmcore_evaluated(self, evaluation: Evaluation) -> None:

@@ -9,6 +9,7 @@ from mmcore.cli.verbs import Verbs
 
 VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
+    "replay": "Make one step of a run again, watched: norms of all modules, losses, samples.",
     "fetch": "Bring the weights and tokenizers of RECIPE from the hub, and pin them.",
     "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",

@@ -123,6 +123,10 @@ class PackLoader:
         does not count. Empty before the first step of a fresh loader."""
         return dict(self._lanes.states)
 
+    def busy(self) -> str:
+        """What its thread or workers are at, for whoever wonders why nothing comes."""
+        return "nothing was asked for" if self._stream is None else self._stream.busy()
+
     def close(self) -> None:
         """Stop thread or workers. A closed loader goes on where the last step ended."""
         if self._stream is not None:

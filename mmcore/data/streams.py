@@ -9,7 +9,8 @@ from torchdata.nodes import Prefetcher
 
 from mmcore.data.lanes import LanePack
 from mmcore.data.rounds import LaneRounds, LaneSet
-from mmcore.data.workers import WorkerPool
+from mmcore.data.workers import WorkerPool, place_of
+from mmcore.interfaces import SampleKey
 
 
 class PackStream(Protocol):
@@ -19,6 +20,9 @@ class PackStream(Protocol):
 
     def close(self) -> None:
         """Stop reading ahead."""
+
+    def busy(self) -> str:
+        """What is being worked on, for whoever wonders why nothing comes."""
 
 
 def stream(lanes: LaneSet, *, workers: int, ahead: int) -> PackStream:
@@ -34,13 +38,27 @@ def stream(lanes: LaneSet, *, workers: int, ahead: int) -> PackStream:
 
 class _Thread:
     def __init__(self, lanes: LaneSet, ahead: int) -> None:
+        self._place = _Place()
         # No snapshots: every pack carries its lane's state.
-        node = Prefetcher(LaneRounds(lanes), prefetch_factor=ahead, snapshot_frequency=0)
+        rounds = LaneRounds(lanes, note=self._place.note)
+        node = Prefetcher(rounds, prefetch_factor=ahead, snapshot_frequency=0)
         self._packs: Iterator[LanePack | Exception] | None = iter(node)
 
     def __next__(self) -> LanePack | Exception:
         assert self._packs is not None, "this stream is closed"
         return next(self._packs)
 
+    def busy(self) -> str:
+        return f"the reading thread is {place_of(self._place.latest)}"
+
     def close(self) -> None:
         self._packs = None  # torchdata stops its thread when nothing refers to it
+
+
+class _Place:
+    """Where the reading thread is; apart from its owner, whom the thread must not keep alive."""
+
+    latest: SampleKey | str = ""
+
+    def note(self, place: SampleKey | str) -> None:
+        self.latest = place

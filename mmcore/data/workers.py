@@ -71,6 +71,10 @@ class WorkerPool(Iterator[LanePack | Exception]):
         self._turn = (self._turn + 1) % self._lanes
         return item
 
+    def busy(self) -> str:
+        """What every worker is busy with."""
+        return "; ".join(worker.busy() for worker in self._workers)
+
     def close(self) -> None:
         """End the processes; what they made ahead is lost."""
         self._ended()
@@ -103,8 +107,11 @@ class _Worker:
             try:
                 return self._made.get(timeout=SLOW_SECONDS)
             except queue.Empty:
-                busy = _place(self._box.read())
+                busy = place_of(self._box.read())
                 warnings.warn(f"{self._name} gave nothing for a minute; it is {busy}", stacklevel=2)
+
+    def busy(self) -> str:
+        return f"{self._name} is {place_of(self._box.read())}"
 
     def close(self) -> None:
         self._closing.set()
@@ -176,7 +183,7 @@ class _Worker:
         again = isinstance(where, SampleKey) and where in self._deaths
         self._deaths.append(where)
         self._since_pack += 1
-        end = f"{self._name} (process {process.pid}) {_end(process)} while it was {_place(where)}"
+        end = f"{self._name} (process {process.pid}) {_end(process)} while it was {place_of(where)}"
         if len(self._deaths) >= MOST_DEATHS:
             return DataFault(f"{end}; that is {len(self._deaths)} deaths without a pack in between")
         if again and isinstance(where, SampleKey):
@@ -230,5 +237,6 @@ def _end(process: BaseProcess) -> str:
     return f"was killed by {signal.Signals(-code).name}{hint}"
 
 
-def _place(where: SampleKey | str) -> str:
+def place_of(where: SampleKey | str) -> str:
+    """Where a process or thread is, in words."""
     return f"at sample {where}" if isinstance(where, SampleKey) else where or "not started yet"

@@ -59,7 +59,14 @@ from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
 from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSpec
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
-from mmcore.interfaces.tracker import RunInfo, StageInfo, StepReport, Tracker, TrackerSpec
+from mmcore.interfaces.tracker import (
+    Incident,
+    RunInfo,
+    StageInfo,
+    StepReport,
+    Tracker,
+    TrackerSpec,
+)
 from mmcore.interfaces.weights import (
     FilledSpec,
     LoadReport,
@@ -94,6 +101,7 @@ __all__ = [
     "ImagePart",
     "ImageRef",
     "ImageSlot",
+    "Incident",
     "KindScore",
     "LLMSpec",
     "Links",

@@ -107,10 +107,15 @@ class Engine(Protocol):
             the gradient's global norm before clipping, a float32 scalar on the device.
         """
 
-    def parameter_states(self) -> Iterator[ParameterState]:
-        """Every parameter of the module, frozen ones included, in the module's order.
+    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
+        """Parameters of the module, frozen ones included, in the module's order.
 
-        Every rank iterates over all of them; on every rank each state is complete.
+        All ranks iterate at the same time and to the end, also over what others want; only the
+        states that are wanted are copied to the host, and each is complete.
+
+        Args:
+            rank, ranks: parameters number ``rank``, ``rank + ranks``, ... are wanted; by default
+                all of them.
         """
 
     def restore(self, states: Iterable[ParameterState]) -> None:

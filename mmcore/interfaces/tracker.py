@@ -74,6 +74,25 @@ class StepReport:
 
 
 @attrs.frozen(kw_only=True)
+class Incident:
+    """Something went wrong in a step, and the run went on or back.
+
+    Attributes:
+        step: number of the step within the run.
+        kind: ``not-finite``, ``spike`` or ``rolled-back``.
+        detail: in words.
+        keys: of the samples that may be to blame, the likeliest first.
+        sources: mean loss per label of every source in the step, where it is known.
+    """
+
+    step: int
+    kind: str
+    detail: str
+    keys: tuple[str, ...] = ()
+    sources: Mapping[str, float] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class TrackerSpec(Spec):
     """Describes a tracker that a recipe names under ``[[trackers]]``."""
 

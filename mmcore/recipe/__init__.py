@@ -7,6 +7,7 @@ each fault can say where it is (``errors``).
 """
 
 from mmcore.recipe.errors import Fault, RecipeError
+from mmcore.recipe.guard_table import GuardTable
 from mmcore.recipe.load import load_recipe
 from mmcore.recipe.lock import (
     Lock,
@@ -34,6 +35,7 @@ __all__ = [
     "CheckpointTable",
     "DataTable",
     "Fault",
+    "GuardTable",
     "Lock",
     "LockError",
     "LockedFile",

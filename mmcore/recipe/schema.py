@@ -22,6 +22,7 @@ from mmcore.interfaces import (
     TokenSamplerSpec,
     TrackerSpec,
 )
+from mmcore.recipe.guard_table import GuardTable
 from mmcore_registry import doc, one_of
 
 FORMAT = 1
@@ -250,8 +251,20 @@ class CheckpointTable:
         validator=ge(1),
         metadata=doc("newest checkpoints that are kept, beside those of finished stages"),
     )
+    keep_every: int | None = attrs.field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata=doc("keep those of every so many steps for good, beside the newest", unit="steps"),
+    )
     keep_stages: bool = attrs.field(
         default=True, metadata=doc("keep the last checkpoint of every finished stage")
+    )
+    background: bool = attrs.field(
+        default=True,
+        metadata=doc(
+            "write while training goes on; until it is written, what a process writes is in its "
+            "memory: 12 bytes for every learning parameter, shared out over the processes"
+        ),
     )
 
 
@@ -284,6 +297,9 @@ class Recipe:
     )
     checkpoints: CheckpointTable = attrs.field(
         factory=CheckpointTable, metadata=doc("when the run is saved")
+    )
+    guards: GuardTable = attrs.field(
+        factory=GuardTable, metadata=doc("what watches over the run while it trains")
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pluggy
 
-from mmcore.interfaces import Evaluation, RunInfo, StageInfo, StepReport, Tracker, World
+from mmcore.interfaces import Evaluation, Incident, RunInfo, StageInfo, StepReport, Tracker, World
 from mmcore_registry import PROJECT, hookspec
 
 Status = Literal["finished", "stopped", "failed"]
@@ -40,6 +40,10 @@ class RunHooks:
     @hookspec
     def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
         """A row could not be used; found while the data of ``step`` was prepared, on any rank."""
+
+    @hookspec
+    def mmcore_incident(self, incident: Incident) -> None:
+        """Something was wrong with a step: nothing was learned from it, or its loss leapt."""
 
     @hookspec
     def mmcore_checkpoint_saved(self, path: Path, step: int) -> None:
@@ -87,6 +91,9 @@ class Hooks:
 
     def sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
         self._manager.hook.mmcore_sample_rejected(step=step, key=key, reason=reason, detail=detail)
+
+    def incident(self, incident: Incident) -> None:
+        self._manager.hook.mmcore_incident(incident=incident)
 
     def checkpoint_saved(self, path: Path, step: int) -> None:
         self._manager.hook.mmcore_checkpoint_saved(path=path, step=step)

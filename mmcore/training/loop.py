@@ -15,11 +15,20 @@ import attrs
 import torch
 
 from mmcore.interfaces import PackedBatch, StepReport, World
-from mmcore.training.guards import check_finite, check_rejected, memory_told
+from mmcore.training.guards import (
+    DivergedError,
+    TooManyRejectedError,
+    check_finite,
+    check_rejected,
+    memory_told,
+)
 from mmcore.training.hooks import Hooks
+from mmcore.training.incidents import try_largest, watch_losses
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import seed_step, sum_floats
+from mmcore.training.spikes import RollBack
 from mmcore.training.stage import StageRun
+from mmcore.training.stalls import note
 from mmcore.training.step_facts import StepFacts, facts_of, shared
 
 
@@ -29,9 +38,10 @@ def train_stage(
     *,
     world: World,
     hooks: Hooks,
-    save: Callable[[Progress], Path],
+    save: Callable[[Progress], Path | None],
     every_steps: int,
     stop: Callable[[], bool],
+    look: Callable[[bool], None] = lambda wait: None,
 ) -> Progress:
     """Train until the stage's budget is spent, its early stop ends it, or some rank was asked to
     stop.
@@ -39,8 +49,11 @@ def train_stage(
     Args:
         progress: where to go on; its stage is the one of ``run``.
         save: writes a checkpoint of this progress and says where; called by all ranks, every
-            ``every_steps`` steps of the run and at the end, whichever way it came.
+            ``every_steps`` steps of the run and at the end, whichever way it came. None where
+            it goes on in the background, or was told already.
         stop: asked on every rank before each step.
+        look: called after every step, to see after what is saved in the background; at the end,
+            and before the run must not go on, with True, to wait for it.
 
     Returns:
         how far it came; ``finished`` is false where it was stopped.
@@ -48,14 +61,23 @@ def train_stage(
     Raises:
         DivergedError, TooManyRejectedError, OutOfMemoryError: see ``guards``; nothing is saved.
         MissingMeasureError: what the early stop watches is not measured; nothing is saved.
+        RollBack: the stage is to go on from the last checkpoint.
     """
+    try_largest(run, progress.step)
     saved = -1
     stopped = False
     while not stopped and not _over(run, progress):
+        before = progress
         progress, report, facts = _step(run, progress, world, hooks, stop())
         hooks.step_end(report)
-        check_finite(progress, run.max_skipped_in_a_row, facts.keys)
-        check_rejected(progress, run.max_rejected_share)
+        try:
+            watch_losses(run, before, progress, report.values["loss"], hooks, facts.keys)
+            check_finite(progress, run.max_skipped_in_a_row, facts.keys)
+            check_rejected(progress, run.max_rejected_share)
+        except (DivergedError, TooManyRejectedError, RollBack):
+            look(True)  # all ranks are here, and what is being saved was good
+            raise
+        look(False)
         progress = _heard(run, progress, report.values)
         stopped = facts.stop
         if progress.step % every_steps == 0 and not _over(run, progress):
@@ -64,6 +86,7 @@ def train_stage(
         progress = _ended(run, progress)
     if progress.step != saved:
         _saved(progress, save, hooks)
+    look(True)
     return progress
 
 
@@ -91,17 +114,25 @@ def _step(
 ) -> tuple[Progress, StepReport, StepFacts]:
     began = time.perf_counter()
     number = progress.step + 1
+    note("waiting for data", number)
     data = run.loader.next_step()
+    note("telling the other ranks of its data")
     facts = shared(facts_of(data, run.objectives, stop))
     for key, reason, detail in facts.rejected:
         hooks.sample_rejected(number, key, reason, detail)
     seed_step(run.seed, number, world.rank)
     multiplier = run.optimizer.multiplier(progress.stage_step, run.budget.spent(progress))
     sums, norm = _update(run, data.batches, facts.divisors, multiplier, number)
+    note("adding up losses over the ranks")
     sums = sum_floats(sums)
     losses = _losses(run, facts, sums)
     finite = math.isfinite(norm) and all(map(math.isfinite, sums))
-    progress = progress.after_step(tokens=facts.tokens, counts=facts.counts, finite=finite)
+    progress = progress.after_step(
+        tokens=facts.tokens,
+        counts=facts.counts,
+        finite=finite,
+        loss=losses["loss"] if finite else None,
+    )
     seconds = time.perf_counter() - began
     values = {
         **losses,
@@ -129,9 +160,12 @@ def _update(
 ) -> tuple[list[float], float]:
     """Backward of every pack, and the step: this rank's summed losses, and the gradient's norm."""
     total = torch.zeros(len(run.objectives), device=run.engine.device)
-    for batch in batches:
+    run.segment_losses.clear()
+    for place, batch in enumerate(batches, start=1):
+        note(f"pack {place} of {len(batches)}: forward and backward")
         with memory_told(batch, number):
             total += run.engine.backward(batch, divisors)
+    note("the optimizer's update")
     norm = run.engine.step(multiplier)
     *sums, last = torch.cat([total, norm.reshape(1)]).tolist()  # the step's one wait
     return sums, last
@@ -163,6 +197,8 @@ def _measures(facts: StepFacts, seconds: float, processes: int) -> dict[str, flo
     }
 
 
-def _saved(progress: Progress, save: Callable[[Progress], Path], hooks: Hooks) -> int:
-    hooks.checkpoint_saved(save(progress), progress.step)
+def _saved(progress: Progress, save: Callable[[Progress], Path | None], hooks: Hooks) -> int:
+    path = save(progress)
+    if path is not None:
+        hooks.checkpoint_saved(path, progress.step)
     return progress.step

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import attrs
 
+from mmcore.training.spikes import HISTORY
+
 Counts = Mapping[str, int]
 
 SAMPLES = "samples"
@@ -51,6 +53,7 @@ class Progress:
         skipped_in_a_row: how many of them were the latest.
         watched: what ``EarlyStop`` remembers of the stage.
         ended_early: why the stage ended before its budget was spent, or empty.
+        losses: of the stage's latest steps, those that were finite; what a spike is told by.
     """
 
     stage_index: int = 0
@@ -66,6 +69,7 @@ class Progress:
     skipped_in_a_row: int = 0
     watched: Mapping[str, float] = attrs.field(factory=dict)
     ended_early: str = ""
+    losses: tuple[float, ...] = ()
 
     def in_stage(self, index: int, name: str) -> Self:
         """The same run at the beginning of another stage."""
@@ -81,6 +85,7 @@ class Progress:
             skipped_in_a_row=0,
             watched={},
             ended_early="",
+            losses=(),
         )
 
     def after_step(
@@ -89,6 +94,7 @@ class Progress:
         tokens: int,
         counts: Mapping[str, float],
         finite: bool,
+        loss: float | None = None,
     ) -> Self:
         """One step further; ``counts`` are the step's, over all ranks."""
         return attrs.evolve(
@@ -101,6 +107,7 @@ class Progress:
             counts=_added(self.counts, counts),
             skipped=self.skipped + (not finite),
             skipped_in_a_row=0 if finite else self.skipped_in_a_row + 1,
+            losses=self.losses if loss is None else (*self.losses, loss)[-HISTORY:],
         )
 
     def lines(self) -> list[str]:
@@ -124,7 +131,7 @@ class Progress:
         return told
 
     def to_json(self) -> dict[str, Any]:
-        return attrs.asdict(self)
+        return {**attrs.asdict(self), "losses": list(self.losses)}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> Self:
@@ -134,14 +141,15 @@ class Progress:
             ValueError: a counter is missing, unknown, or of another type.
         """
         fields = attrs.fields_dict(cls)
+        table = {"losses": [], **table}  # which earlier checkpoints do not have
         if set(table) != set(fields):
             odd = ", ".join(sorted(set(table) ^ set(fields)))
             raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")
         for name, field in fields.items():
-            wanted = dict if name in ("counts", "watched") else type(field.default)
+            wanted = {"counts": dict, "watched": dict, "losses": list}.get(name) or type(field.default)
             if type(table[name]) is not wanted:
                 raise ValueError(f"{name} is {table[name]!r}, wanted {wanted.__name__}")
-        return cls(**table)
+        return cls(**{**table, "losses": tuple(table["losses"])})
 
 
 @attrs.frozen(kw_only=True)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import attrs
 
-from mmcore.interfaces import Engine, Objective, OptimizerSpec
+from mmcore.interfaces import Engine, Objective, OptimizerSpec, PackedBatch
 from mmcore.training.early_stop import EarlyStop
 from mmcore.training.feed import Loader
 from mmcore.training.progress import Budget
+from mmcore.training.segment_losses import SegmentLosses
+from mmcore.training.spikes import SpikeGuard
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -28,6 +30,9 @@ class StageRun:
         max_rejected_share: more rejected rows than this share stop the run.
         max_skipped_in_a_row: so many steps in a row without a finite gradient stop the run.
         early_stop: what ends the stage before its budget is spent, if anything does.
+        spikes: what follows where the loss leaps.
+        segment_losses: heard what every sample of the last step lost.
+        largest: goes through before the first step, and teaches nothing; None for no such pack.
     """
 
     name: str
@@ -42,3 +47,6 @@ class StageRun:
     max_rejected_share: float = 0.05
     max_skipped_in_a_row: int = 5
     early_stop: EarlyStop | None = None
+    spikes: SpikeGuard = attrs.field(factory=SpikeGuard)
+    segment_losses: SegmentLosses = attrs.field(factory=SegmentLosses)
+    largest: PackedBatch | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import Forward, Objective, PackedBatch
+from mmcore.training.segment_losses import SegmentLosses
 
 
 class TrainingStep(nn.Module):
@@ -27,13 +28,14 @@ class TrainingStep(nn.Module):
         self.model = model
         self._objectives = tuple(objectives)
         self._weights = tuple(weights)
+        self.segment_losses = SegmentLosses()
 
     def forward(
         self, batch: PackedBatch, divisors: Sequence[float]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The scalar ``sum_i weight_i * loss_i / divisors[i]``, and the detached undivided
         ``loss_i``, shape (objectives,)."""
-        forward = _as_forward(self.model)
+        forward = self.segment_losses.listening(_as_forward(self.model), batch)
         losses = [objective.loss(forward, batch) for objective in self._objectives]
         terms = zip(losses, self._weights, divisors, strict=True)
         total = torch.stack([loss * (weight / divisor) for loss, weight, divisor in terms]).sum()

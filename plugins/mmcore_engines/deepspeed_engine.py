@@ -95,25 +95,21 @@ class DeepSpeedEngine:
         norm = self._wrapped.get_global_grad_norm()
         return torch.as_tensor(norm, dtype=torch.float32, device=self._device)
 
-    def parameter_states(self) -> Iterator[ParameterState]:
+    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
         learning = {id(parameter) for parameter in self._learning}
         steps = self._shards.steps()
-        names = self._shards.moment_names() if steps else []
-        for name, parameter in self._parameters.items():
-            if id(parameter) in learning:
-                yield self._state(name, parameter, names, steps)
-            else:
-                yield ParameterState(name, _copy(self._shards.weight(parameter)), {}, 0)
-
-    def _state(
-        self, name: str, parameter: nn.Parameter, moments: Sequence[str], steps: int
-    ) -> ParameterState:
-        return ParameterState(
-            name,
-            _copy(self._shards.weight(parameter)).float(),
-            {one: _copy(self._shards.moment(parameter, one)) for one in moments},
-            steps,
-        )
+        moments = self._shards.moment_names() if steps else []
+        for index, (name, parameter) in enumerate(self._parameters.items()):
+            wanted = index % ranks == rank
+            learns = id(parameter) in learning
+            weight = _copy(self._shards.weight(parameter), wanted)
+            copies = {
+                one: _copy(self._shards.moment(parameter, one), wanted)
+                for one in (moments if learns else [])
+            }
+            if wanted:
+                weight = weight.float() if learns else weight
+                yield ParameterState(name, weight, copies, steps if learns else 0)
 
     @torch.no_grad()
     def restore(self, states: Iterable[ParameterState]) -> None:
@@ -156,5 +152,6 @@ def _prepare_process(world: World) -> None:
         distributed.init_process_group(backend, store=store, rank=0, world_size=1)
 
 
-def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to("cpu", copy=True)
+def _copy(tensor: torch.Tensor, wanted: bool) -> torch.Tensor:
+    """On the host; of what only other ranks want, nothing: gathering it was all they needed."""
+    return tensor.detach().to("cpu", copy=True) if wanted else torch.empty(0)

@@ -53,9 +53,9 @@ class TorchEngine:
         set_learning_rates(self._optimizer, self._rates, multiplier)
         return clip_and_step(self._optimizer, self._learning, self._clip_norm)
 
-    def parameter_states(self) -> Iterator[ParameterState]:
+    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
         learning = {id(parameter) for parameter in self._learning}
-        for name, parameter in self._parameters.items():
+        for name, parameter in list(self._parameters.items())[rank::ranks]:
             if id(parameter) not in learning:
                 yield ParameterState(name, _copy(parameter), {}, 0)
                 continue

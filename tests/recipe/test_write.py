@@ -32,7 +32,13 @@ def test_everything_is_filled_in(write, registry):
     recipe = load_recipe(write(), registry=registry)
     plain = tomllib.loads(to_toml(recipe, registry=registry))
     assert plain["model"]["encoder"]["feature_width"] == 32
-    assert plain["checkpoints"] == {"every_steps": 500, "keep_last": 2, "keep_stages": True}
+    assert plain["checkpoints"] == {
+        "every_steps": 500,
+        "keep_last": 2,
+        "keep_stages": True,
+        "background": True,
+    }
+    assert plain["guards"]["stall_seconds"] == 600
     assert plain["trackers"] == [{"use": "jsonl"}]
     assert plain["stages"][0]["train"] == ["token_sampler", {"part": "llm", "lr": 1e-5}]
     assert "steps" not in plain["stages"][0]

@@ -35,8 +35,8 @@ class Weights:
     def __init__(self, inner: nn.Module) -> None:
         self.inner = inner
 
-    def parameter_states(self) -> Iterator[ParameterState]:
-        for name, one in self.inner.named_parameters():
+    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
+        for name, one in list(self.inner.named_parameters())[rank::ranks]:
             weight = one.detach().clone()
             moments = {"exp_avg": weight * 2, "exp_avg_sq": weight**2}
             learned = one.requires_grad

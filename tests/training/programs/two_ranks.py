@@ -38,8 +38,8 @@ class Weights:
     def step(self, multiplier: float) -> torch.Tensor:
         return torch.tensor(1.0)
 
-    def parameter_states(self) -> Iterator[ParameterState]:
-        for index in range(5):
+    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
+        for index in range(rank, 5, ranks):
             weight = torch.full((40, 40), float(index))
             yield ParameterState(f"layer.{index}", weight, {"exp_avg": weight + 0.5}, 2)
 

@@ -1,0 +1,39 @@
+"""`incidents.jsonl`: every step at which something was wrong, with the samples that it had."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import attrs
+
+from mmcore.interfaces import Incident, RunInfo
+from mmcore_registry import hookimpl
+
+FILE = "incidents.jsonl"
+
+
+class IncidentLog:
+    """A tracker that every run has. It keeps what a roll-back undid: that is why it happened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+
+    @hookimpl
+    def mmcore_run_start(self, run: RunInfo) -> None:
+        """Drop a line that was torn when an earlier process was killed."""
+        if not self._path.exists():
+            return
+        *whole, torn = self._path.read_text(encoding="utf-8").split("\n")
+        if torn:
+            self._path.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+
+    @hookimpl
+    def mmcore_incident(self, incident: Incident) -> None:
+        told = attrs.asdict(incident)
+        told["sources"] = {
+            name: loss if math.isfinite(loss) else None for name, loss in incident.sources.items()
+        }
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n")

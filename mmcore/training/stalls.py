@@ -1,0 +1,140 @@
+"""A watchdog: a process that no longer moves says where it stands, and ends all ranks.
+
+Whatever takes time says what it is doing (``note``). Where nothing has been said for too long, a
+thread writes this rank's position and the stacks of all its threads to the run folder and ends the
+process. The other ranks, which wait in a collective for it, find that file and do the same.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmcore.interfaces import World
+
+FOLDER = "stalls"
+"""Where in the run folder the ranks' last words are."""
+
+STALLED = 75
+"""Exit code of a rank that was ended so: a temporary failure, try again."""
+
+FIRST = 3.0
+"""How many times as long a stage's first step may take: it compiles and allocates."""
+
+GRACE_SECONDS = 10.0
+"""How long a rank waits for the others' words before it ends."""
+
+_active: Watch | None = None
+
+
+def note(doing: str, step: int | None = None) -> None:
+    """Say what this process does from here on; where nobody watches, nothing is heard.
+
+    Args:
+        doing: such as ``pack 2 of 4: forward and backward``.
+        step: number of the step within the run that is begun with it.
+    """
+    if _active is not None:
+        _active.note(doing, step)
+
+
+@contextmanager
+def watched(
+    folder: Path, world: World, *, stage: str, seconds: float, holds: Callable[[], str]
+) -> Iterator[None]:
+    """Within, a process that says nothing for ``seconds`` is ended, ``FIRST`` times as long in
+    the first step.
+
+    Args:
+        folder: the run folder.
+        seconds: 0 means that nobody watches.
+        holds: asked, in the watching thread, what the readers of data are busy with.
+    """
+    global _active
+    if not seconds:
+        yield
+        return
+    watch = _active = Watch(folder / FOLDER, world, stage, seconds, holds)
+    try:
+        yield
+    finally:
+        _active = None
+        watch.close()
+
+
+class Watch:
+    """The thread that watches, and what it was told last. See ``watched``."""
+
+    def __init__(
+        self, folder: Path, world: World, stage: str, seconds: float, holds: Callable[[], str]
+    ) -> None:
+        self._folder, self._world, self._stage = folder, world, stage
+        self._seconds, self._holds = seconds, holds
+        self._doing, self._idle = "starting", 0.0
+        self._step: int | None = None
+        self._first = True
+        self._before = self._files()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def note(self, doing: str, step: int | None) -> None:
+        if step is not None:
+            self._first = self._step is None or step == self._step
+            self._step = step
+        self._doing, self._idle = doing, 0.0
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    @property
+    def _limit(self) -> float:
+        return self._seconds * (FIRST if self._first else 1.0)
+
+    def _watch(self) -> None:
+        tick = min(5.0, self._seconds / 4)
+        while not self._closing.wait(tick):
+            # Counted in ticks, not by the clock: a process that was stopped (Ctrl-Z, a suspended
+            # machine) has not stalled.
+            self._idle += tick
+            if self._idle > self._limit:
+                self._end()
+            if self._idle > self._seconds / 2 and self._files() - self._before:
+                self._end()
+
+    def _files(self) -> set[Path]:
+        return set(self._folder.glob("*.txt"))
+
+    def _end(self) -> None:
+        idle = self._idle
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"step-{self._step or 0:08d}-rank-{self._world.rank:05d}.txt"
+        position = (
+            f"rank {self._world.rank} of {self._world.size} made no progress for {idle:.0f} s: "
+            f"stage {self._stage!r}, step {self._step or 'not begun'}, {self._doing}"
+        )
+        with path.open("w", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {socket.gethostname()}  ")
+            file.write(f"process {os.getpid()}\n{position}\ndata: {self._holds()}\n\n")
+            file.flush()
+            faulthandler.dump_traceback(file, all_threads=True)
+        print(
+            f"error: {position}; data: {self._holds()}. All stacks are in {path}. The last "
+            "checkpoint is whole: the same command goes on from it",
+            file=sys.stderr,
+            flush=True,
+        )
+        deadline = time.monotonic() + GRACE_SECONDS
+        while len(self._files() - self._before) < self._world.size:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        os._exit(STALLED)  # no destructor: they would wait for the rank that hangs

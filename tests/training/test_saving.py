@@ -1,0 +1,160 @@
+"""Saving in the background: training goes on, one checkpoint is in flight, and errors are told."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcore.interfaces import ParameterState, World
+from mmcore.training import checkpoint, checkpoint_write
+from mmcore.training.checkpoint import CheckpointError
+from mmcore.training.checkpoint_write import Keeping
+from mmcore.training.progress import Progress
+from mmcore.training.saving import Saver
+
+
+class Weights:
+    """An engine with one parameter, which training changes."""
+
+    def __init__(self) -> None:
+        self.weight = torch.zeros(3)
+
+    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
+        yield ParameterState("w", self.weight.clone(), {}, 0)
+
+
+class Disk:
+    """Stands before ``write_file``: can be held, and can be full."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.full = False
+        self.usual = checkpoint_write.write_file
+
+    def write(self, path: Path, content):
+        if path.suffix == ".safetensors":
+            assert self.free.wait(20)
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return self.usual(path, content)
+
+
+@pytest.fixture
+def disk(monkeypatch) -> Disk:
+    disk = Disk()
+    monkeypatch.setattr(checkpoint_write, "write_file", disk.write)
+    return disk
+
+
+@pytest.fixture
+def saved() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def engine() -> Weights:
+    return Weights()
+
+
+@pytest.fixture
+def saver(tmp_path, saved, engine) -> Saver:
+    return Saver(
+        tmp_path,
+        engine=engine,
+        lanes=lambda: {0: {"row": 1}},
+        world=World(),
+        keeping=Keeping(last=2, every=4),
+        keep_stages=True,
+        background=True,
+        saved=lambda path, step: saved.append(step),
+    )
+
+
+def states(root: Path) -> tuple[int, list[float]]:
+    found = checkpoint.load(checkpoint.latest(root))
+    found.verify()
+    return found.progress.step, next(found.states()).weight.tolist()
+
+
+def test_training_goes_on_and_what_is_saved_is_of_the_step(
+    saver, disk, engine, saved, tmp_path
+) -> None:
+    disk.free.clear()
+    saver.save(Progress(step=1))
+    engine.weight += 7  # the next step
+    saver.look()
+    assert (saved, checkpoint.latest(tmp_path)) == ([], None)
+    disk.free.set()
+    saver.look(wait=True)
+    assert saved == [1]
+    assert states(tmp_path) == (1, [0.0, 0.0, 0.0])
+
+
+def test_only_one_is_in_flight(saver, disk, engine, saved, tmp_path) -> None:
+    disk.free.clear()
+    saver.save(Progress(step=1))
+    threading.Timer(0.2, disk.free.set).start()
+    engine.weight += 1
+    saver.save(Progress(step=2))  # waits for the first
+    assert saved == [1]
+    saver.look(wait=True)
+    assert states(tmp_path) == (2, [1.0, 1.0, 1.0])
+
+
+def test_a_full_disk_is_told_at_the_next_look_with_what_is_left(
+    saver, disk, saved, tmp_path
+) -> None:
+    saver.save(Progress(step=1))
+    saver.look(wait=True)
+    disk.full = True
+    saver.save(Progress(step=2))
+    with pytest.raises(CheckpointError) as told:
+        saver.look(wait=True)
+    for words in ("step 2 was not saved", "No space left", "step-00000001 is whole", "make room"):
+        assert words in str(told.value)
+    assert states(tmp_path)[0] == 1
+    disk.full = False
+    saver.save(Progress(step=3))
+    saver.look(wait=True)
+    assert saved == [1, 3]
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_an_error_of_the_writer_is_not_lost(saver, monkeypatch) -> None:
+    def broken(path: Path, content: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(checkpoint_write, "write_file", broken)
+    saver.save(Progress(step=1))
+    with pytest.raises(CheckpointError, match="RuntimeError: the disk is on fire"):
+        saver.look(wait=True)
+
+
+def test_every_so_many_steps_one_is_kept_for_good(saver, tmp_path) -> None:
+    for step in range(1, 11):
+        saver.save(Progress(step=step))
+    saver.look(wait=True)
+    kept = sorted(path.name for path in tmp_path.glob("step-*"))
+    assert kept == [f"step-{step:08d}" for step in (4, 8, 9, 10)]
+
+
+def test_verifying_is_shared_out(saver, tmp_path) -> None:
+    saver.save(Progress(step=1))
+    saver.look(wait=True)
+    path = checkpoint.latest(tmp_path)
+    (path / "lanes.json").write_text('{"0":{"row":2}}')
+    found = checkpoint.Checkpoint(path, Progress(), {}, checkpoint.load_manifest(path))
+    faults = 0
+    for rank in range(3):
+        try:
+            found.verify(rank, 3)
+        except CheckpointError as error:
+            assert "lanes.json" in str(error)
+            faults += 1
+    assert faults == 1
