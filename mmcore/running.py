@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from mmcore.data.prepare import Preparer
 from mmcore.evaluation import records
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
-from mmcore.interfaces import Evaluation, RunInfo, SourceSpec, StageInfo, TaskSpec, Tracker, World
+from mmcore.interfaces import Evaluation, RunInfo, SourceSpec, StageInfo, Tracker, World
 from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
-from mmcore.recipe import Recipe, Stage, labels, to_toml
+from mmcore.recipe import Recipe, Stage, labels, task_labels, to_toml
 from mmcore.rejected_log import RejectedLog
 from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
+from mmcore.stage_measures import measured
+from mmcore.stage_validation import BestKeeper, ValidationLog, stage_validation
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.hooks import Hooks
@@ -108,7 +109,8 @@ def run(
         start = _start(folder)
         info = RunInfo(recipe.name, folder, start.progress.step if start else 0, text)
         trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
-        hooks = Hooks([RejectedLog(folder), *trackers, *listeners], world)
+        kept = [RejectedLog(folder), ValidationLog(folder), BestKeeper(folder)]
+        hooks = Hooks([*kept, *trackers, *listeners], world)
         hooks.run_start(info)
         finished = False
         try:
@@ -222,6 +224,11 @@ class _Run:
         loader = assemble.pack_loader(
             self._recipe, stage, prepared, self._world, start.lanes if start and goes_on else None
         )
+        validation = None
+        if self._recipe.validation is not None:
+            validation = stage_validation(
+                self._recipe, stage, prepared, model, self._world, self._folder
+            )
         try:
             progress = train_stage(
                 StageRun(
@@ -235,6 +242,9 @@ class _Run:
                     budget=_budget(stage),
                     seed=self._recipe.seed,
                     max_rejected_share=self._recipe.data.max_rejected_share,
+                    module=learning.module,
+                    measured=measured(self._recipe, stage, self._device),
+                    validation=validation,
                 ),
                 progress,
                 world=self._world,
@@ -324,17 +334,6 @@ class _Run:
                 records.append(self._folder, result, questions, outputs)
             self._hooks.evaluated(result)
         barrier()
-
-
-def task_labels(specs: Sequence[TaskSpec]) -> list[tuple[str, TaskSpec]]:
-    """The tasks under labels that are unique and stand for files: ``NAME``, ``NAME-2``, ..."""
-    seen: Counter[str] = Counter()
-    labelled = []
-    for spec in specs:
-        seen[spec.name] += 1
-        count = seen[spec.name]
-        labelled.append((spec.name if count == 1 else f"{spec.name}-{count}", spec))
-    return labelled
 
 
 def _learns(part: PartSize) -> str:

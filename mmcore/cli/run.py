@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     help="Processes on this machine. Across machines use torchrun, DeepSpeed's launcher or SLURM.",
 )
 @click.option(
+    "--profile",
+    is_flag=False,
+    flag_value=3,
+    default=None,
+    metavar="[STEPS]",
+    type=click.IntRange(min=1),
+    help="Write a trace of some steps (3 if no number follows) for Chrome or Perfetto.",
+)
+@click.option(
     "--rehearse",
     is_flag=True,
     help="Run every stage for a few steps, small and on made-up rows, without weights or data.",
@@ -50,6 +59,7 @@ def command(
     resume: Resume,
     stage: str | None,
     procs: int,
+    profile: int | None,
     rehearse: bool,
     thin: bool,
 ) -> None:
@@ -59,6 +69,8 @@ def command(
     """
     if thin and not rehearse:
         raise click.UsageError("--thin says how to rehearse; write --rehearse --thin")
+    if rehearse and profile is not None:
+        raise click.UsageError("a rehearsal is too small for a trace to say much; leave out one")
     if rehearse and (stage is not None or resume != "auto"):
         raise click.UsageError(
             "a rehearsal starts anew and goes through all stages; leave out --stage and --resume"
@@ -82,4 +94,4 @@ def command(
     else:
         from mmcore.cli.training import Wish, train
 
-        train(loaded, Wish(resume=resume, until=stage), procs=procs)
+        train(loaded, Wish(resume=resume, until=stage, profile=profile), procs=procs)

@@ -20,9 +20,11 @@ from rich.console import Console
 from mmcore.cli.display import RunDisplay
 from mmcore.cli.errors import exit_code
 from mmcore.evaluation.table import final_table, stage_table
+from mmcore.interfaces import Tracker
 from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
+from mmcore.training.profiling import StepProfiler
 from mmcore.training.stopping import ASKS
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
@@ -41,12 +43,14 @@ class Wish:
         until: the stage after which to stop; None for the last one.
         max_steps: stop and save after so many steps; None for any number.
         tables: whether the run's tables are printed at its end.
+        profile: steps of which a trace is written; None for none.
     """
 
     resume: Resume = "auto"
     until: str | None = None
     max_steps: int | None = None
     tables: bool = True
+    profile: int | None = None
 
 
 def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> bool:
@@ -171,12 +175,17 @@ def _failed(codes: Mapping[int, int]) -> str:
 
 def _train_here(recipe: Recipe, wish: Wish) -> None:
     console = Console()
+    listeners: list[Tracker] = [RunDisplay(console)]
+    if wish.profile is not None:
+        listeners.append(
+            StepProfiler(wish.profile, lambda text: console.print(text, soft_wrap=True))
+        )
     result = run(
         recipe,
         resume=wish.resume,
         until=wish.until,
         max_steps=wish.max_steps,
-        listeners=[RunDisplay(console)],
+        listeners=listeners,
     )
     if result.is_main and wish.tables:
         show(console, result)

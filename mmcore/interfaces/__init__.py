@@ -22,6 +22,7 @@ from mmcore.interfaces.engine import (
     Engine,
     EngineMemory,
     EngineSpec,
+    KnowsPartNorms,
     MemoryItem,
     ParameterGroup,
     ParameterState,
@@ -58,7 +59,14 @@ from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
 from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSpec
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
-from mmcore.interfaces.tracker import RunInfo, StageInfo, StepReport, Tracker, TrackerSpec
+from mmcore.interfaces.tracker import (
+    RunInfo,
+    StageInfo,
+    StepReport,
+    Tracker,
+    TrackerSpec,
+    ValidationReport,
+)
 from mmcore.interfaces.weights import (
     FilledSpec,
     LoadReport,
@@ -93,6 +101,7 @@ __all__ = [
     "ImageRef",
     "ImageSlot",
     "KindScore",
+    "KnowsPartNorms",
     "LLMSpec",
     "Links",
     "LoadReport",
@@ -135,6 +144,7 @@ __all__ = [
     "TokenSamplerSpec",
     "Tracker",
     "TrackerSpec",
+    "ValidationReport",
     "ViewFormat",
     "Wanted",
     "WeightsError",

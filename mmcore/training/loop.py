@@ -17,8 +17,21 @@ import torch
 from mmcore.interfaces import PackedBatch, StepReport, World
 from mmcore.training.guards import check_finite, check_rejected, memory_told
 from mmcore.training.hooks import Hooks
+from mmcore.training.measures import (
+    CALL,
+    CHECKPOINT,
+    DATA_WAIT,
+    EXCHANGE,
+    OPTIMISER,
+    VALIDATION,
+    StepWatch,
+    left_over,
+    losses_by_source,
+    part_norms,
+    rates_of,
+)
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import seed_step, sum_floats
+from mmcore.training.ranks import seed_step
 from mmcore.training.stage import StageRun
 from mmcore.training.step_facts import StepFacts, facts_of, shared
 
@@ -49,14 +62,18 @@ def train_stage(
     """
     saved = -1
     stopped = False
-    while not stopped and run.budget.spent(progress) < 1.0:
-        progress, report, facts = _step(run, progress, world, hooks, stop())
-        hooks.step_end(report)
-        check_finite(progress, run.max_skipped_in_a_row, facts.keys)
-        check_rejected(progress, run.max_rejected_share)
-        stopped = facts.stop
-        if progress.step % every_steps == 0 and run.budget.spent(progress) < 1.0:
-            saved = _saved(progress, save, hooks)
+    watch = StepWatch(run.engine.device, run.measured, run.module)
+    with watch.watching():
+        while not stopped and run.budget.spent(progress) < 1.0:
+            progress, report, facts = _step(run, progress, world, hooks, watch, stop())
+            hooks.step_end(report)
+            check_finite(progress, run.max_skipped_in_a_row, facts.keys)
+            check_rejected(progress, run.max_rejected_share)
+            stopped = facts.stop
+            wanted = _validated(run, progress, hooks, watch) or progress.step % every_steps == 0
+            if wanted and run.budget.spent(progress) < 1.0:
+                with watch.between(CHECKPOINT):
+                    saved = _saved(progress, save, hooks)
     if run.budget.spent(progress) >= 1.0:
         progress = attrs.evolve(progress, finished=True)
     if progress.step != saved:
@@ -64,28 +81,49 @@ def train_stage(
     return progress
 
 
+def _validated(run: StageRun, progress: Progress, hooks: Hooks, watch: StepWatch) -> bool:
+    """Whether the model was held to its validation now, and is the best one so far."""
+    validation = run.validation
+    if validation is None or not validation.due(progress, run.budget.spent(progress)):
+        return False
+    with watch.between(VALIDATION):
+        result = validation.validate(run, progress, watch)
+        hooks.validated(result)
+    return result.best
+
+
 def _step(
-    run: StageRun, progress: Progress, world: World, hooks: Hooks, stop: bool
+    run: StageRun, progress: Progress, world: World, hooks: Hooks, watch: StepWatch, stop: bool
 ) -> tuple[Progress, StepReport, StepFacts]:
     began = time.perf_counter()
     number = progress.step + 1
     data = run.loader.next_step()
-    facts = shared(facts_of(data, run.objectives, stop))
+    watch.clock.forget()
+    watch.clock.add(DATA_WAIT, 0.0, data.wait_seconds)
+    mine = facts_of(data, run.objectives, stop, watch.measured.flops)
+    with watch.clock.host(EXCHANGE):
+        facts = shared(mine)
     for key, reason, detail in facts.rejected:
         hooks.sample_rejected(number, key, reason, detail)
     seed_step(run.seed, number, world.rank)
     multiplier = run.optimizer.multiplier(progress.stage_step, run.budget.spent(progress))
-    sums, norm = _update(run, data.batches, facts.divisors, multiplier, number)
-    sums = sum_floats(sums)
-    losses = _losses(run, facts, sums)
-    finite = math.isfinite(norm) and all(map(math.isfinite, sums))
+    sums, norms = _update(run, data.batches, facts.divisors, multiplier, number, watch)
+    sums, times = watch.shared(sums)
+    norm, count = norms.pop("grad_norm"), len(run.objectives)
+    losses = _losses(run, facts, sums[:count])
+    losses |= losses_by_source(sums[count:], facts.source_labels, watch.measured.sources)
+    finite = math.isfinite(norm) and all(map(math.isfinite, sums[:count]))
     progress = progress.after_step(tokens=facts.tokens, counts=facts.counts, finite=finite)
     seconds = time.perf_counter() - began
     values = {
         **losses,
         "grad_norm": norm,
+        **norms,
         "lr": run.optimizer.lr * multiplier,
-        **_measures(facts, seconds, world.size),
+        **{f"lr/{part}": rate * multiplier for part, rate in watch.measured.rates.items()},
+        **rates_of(facts, seconds, world.size, watch.measured),
+        **times,
+        "time/other": left_over(times, seconds),
         "skipped": float(progress.skipped),
     }
     report = StepReport(
@@ -104,15 +142,21 @@ def _update(
     divisors: Sequence[float],
     multiplier: float,
     number: int,
-) -> tuple[list[float], float]:
-    """Backward of every pack, and the step: this rank's summed losses, and the gradient's norm."""
+    watch: StepWatch,
+) -> tuple[list[float], dict[str, float]]:
+    """Backward of every pack, and the step: this rank's summed losses, by objective and then by
+    source, and the gradient's norms by name."""
     total = torch.zeros(len(run.objectives), device=run.engine.device)
     for batch in batches:
-        with memory_told(batch, number):
+        with memory_told(batch, number), watch.clock.span(CALL):
             total += run.engine.backward(batch, divisors)
-    norm = run.engine.step(multiplier)
-    *sums, last = torch.cat([total, norm.reshape(1)]).tolist()  # the step's one wait
-    return sums, last
+    with watch.clock.span(OPTIMISER):
+        norms = {"grad_norm": run.engine.step(multiplier)}
+    norms |= {f"grad_norm/{part}": norm for part, norm in part_norms(run.engine).items()}
+    numbers = [total, watch.source_sums(), *(norm.reshape(1) for norm in norms.values())]
+    told = torch.cat([one.double() for one in numbers]).tolist()  # the step's one wait
+    count = len(told) - len(norms)
+    return told[:count], dict(zip(norms, told[count:], strict=True))
 
 
 def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str, float]:
@@ -124,21 +168,6 @@ def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str,
         named = zip(run.objective_names, means, strict=True)
         losses |= {f"loss/{name}": mean for name, mean in named}
     return losses
-
-
-def _measures(facts: StepFacts, seconds: float, processes: int) -> dict[str, float]:
-    return {
-        "tokens": float(facts.tokens),
-        "views": float(facts.views),
-        "labels": float(facts.labels),
-        "samples": facts.counts.get("samples", 0.0),
-        "rejected": float(len(facts.rejected)),
-        "tokens_per_pack": facts.tokens / facts.packs,
-        "seconds": seconds,
-        "tokens_per_second": facts.tokens / seconds,
-        "tokens_per_second_per_process": facts.tokens / seconds / processes,
-        "data_wait_share": min(facts.wait_seconds / seconds, 1.0),
-    }
 
 
 def _saved(progress: Progress, save: Callable[[Progress], Path], hooks: Hooks) -> int:

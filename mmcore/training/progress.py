@@ -16,6 +16,8 @@ DRAWN = "drawn/"
 REJECTED = "rejected/"
 """Prefix of the loader's counts of rows rejected for a reason."""
 
+HELD_OUT = "held_out/"
+"""Prefix of the loader's counts of rows that are kept for validation."""
 
 FITTED = ("shrunk", "split", "truncated", "dropped_pieces")
 """The loader's counts of what was done to rows that fit no pack."""
@@ -109,6 +111,8 @@ class Progress:
         fitted = {name: counts[name] for name in FITTED if counts.get(name)}
         if fitted:
             told.append(f"made to fit: {_listed(fitted)}")
+        if held_out := _below(counts, HELD_OUT):
+            told.append(f"held out for validation, and passed over: {_listed(held_out)}")
         if rejected := _below(counts, REJECTED):
             told.append(f"rejected: {_listed(rejected)}")
         if self.skipped:

@@ -8,7 +8,10 @@ import attrs
 
 from mmcore.interfaces import Engine, Objective, OptimizerSpec
 from mmcore.training.feed import Loader
+from mmcore.training.measures import Measured
 from mmcore.training.progress import Budget
+from mmcore.training.step_module import TrainingStep
+from mmcore.training.validation import Validation
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -26,6 +29,9 @@ class StageRun:
         seed: of the run.
         max_rejected_share: more rejected rows than this share stop the run.
         max_skipped_in_a_row: so many steps in a row without a finite gradient stop the run.
+        module: the ``TrainingStep``, to be watched; None where nobody does.
+        measured: what is known of the stage, for its measures.
+        validation: how the model does on held-out rows; None where there are none.
     """
 
     name: str
@@ -39,3 +45,6 @@ class StageRun:
     seed: int = 0
     max_rejected_share: float = 0.05
     max_skipped_in_a_row: int = 5
+    module: TrainingStep | None = None
+    measured: Measured = attrs.field(factory=Measured)
+    validation: Validation | None = None
