@@ -10,6 +10,8 @@ import attrs
 import torch
 
 from mmcore.data.audit import Audit, audit
+from mmcore.data.held_out import HeldOut
+from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
@@ -140,18 +142,49 @@ def pack_loader(
         workers=recipe.data.workers,
         prefetch=recipe.data.prefetch,
         state=state,
+        held_out=held_out(recipe),
     )
 
 
 def stage_audit(recipe: Recipe, stage: Stage, prepared: Preparer) -> Audit:
     """What the first samples of the stage look like, as ``pack_loader`` will give them."""
-    return audit(labels(stage), lane_settings(recipe.data, prepared, data_seed(recipe, stage)))
+    seed = data_seed(recipe, stage)
+    return audit(labels(stage), lane_settings(recipe.data, prepared, seed, held_out(recipe)))
 
 
-def lane_settings(table: DataTable, prepared: Preparer, seed: int) -> LaneSettings:
+def lane_settings(
+    table: DataTable,
+    prepared: Preparer,
+    seed: int,
+    held: HeldOut = HeldOut(),  # noqa: B008
+) -> LaneSettings:
     """What the lanes of a stage have in common."""
     return LaneSettings(
-        prepared, seed, table.lanes, table.look_ahead, table.block_rows, int(table.read_memory)
+        prepared,
+        seed,
+        table.lanes,
+        table.look_ahead,
+        table.block_rows,
+        int(table.read_memory),
+        held,
+    )
+
+
+def held_out(recipe: Recipe) -> HeldOut:
+    """The rows that no stage trains on."""
+    return HeldOut(recipe.validation.share if recipe.validation else 0.0)
+
+
+def held_out_packs(recipe: Recipe, stage: Stage, prepared: Preparer, world: World) -> HeldOutPacks:
+    """This rank's share of the rows that the stage is validated on."""
+    assert recipe.validation is not None
+    return HeldOutPacks(
+        labels(stage),
+        prepared,
+        held_out(recipe),
+        rows=recipe.validation.rows,
+        rank=world.rank,
+        ranks=world.size,
     )
 
 
@@ -166,15 +199,15 @@ class Learning:
 
     Attributes:
         engine: around the model.
+        module: the pack's forward that it wraps.
         objectives: in the recipe's order.
         parts: what learns and what is frozen, counted before an engine shares anything out.
-        module: one pack's forward, as the engine was given it.
     """
 
     engine: Engine
+    module: TrainingStep
     objectives: Sequence[Objective]
     parts: Sequence[PartSize]
-    module: TrainingStep
 
 
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
@@ -189,7 +222,7 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
         optimizer=stage.optimizer,
         world=world,
     )
-    return Learning(engine, objectives, parts, module)
+    return Learning(engine, module, objectives, parts)
 
 
 def _decays(table: ModelTable) -> dict[str, Decays]:

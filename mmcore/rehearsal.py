@@ -24,7 +24,14 @@ from mmcore.interfaces import (
     TaskSpec,
     TokenSamplerSpec,
 )
-from mmcore.recipe import CheckpointTable, ModelTable, Recipe, Stage, labels
+from mmcore.recipe import (
+    CheckpointTable,
+    ModelTable,
+    Recipe,
+    Stage,
+    ValidationTable,
+    labels,
+)
 from mmcore.run_folder import LOCK, RunFolderError, locked
 from mmcore.running import STAGE_FILE
 from mmcore.training.progress import SAMPLES, Progress
@@ -35,6 +42,9 @@ full width, a stage has one."""
 
 ROWS = 16
 """Made-up rows of a source."""
+
+HELD_OUT_SHARE = 0.2
+"""Of the made-up rows, for validation."""
 
 QUESTIONS = 8
 """Questions of an evaluation, and the longest answer in tokens."""
@@ -95,6 +105,7 @@ def rehearsal_of(
         checkpoints=CheckpointTable(
             every_steps=NEVER if thin else STEPS, keep_last=1, keep_stages=False
         ),
+        validation=_validated(recipe.validation),
     )
     middle = 0 if thin else sum(steps[:-1]) + steps[-1] // 2
     return Rehearsal(rehearsed, tuple(_changes(recipe, rehearsed, thin)), middle)
@@ -151,6 +162,14 @@ class _Smaller:
         return attrs.evolve(moved, synthetic=attrs.evolve(content, rows=min(content.rows, ROWS)))
 
 
+def _validated(table: ValidationTable | None) -> ValidationTable | None:
+    """So many rows held out that the few made-up ones have some, and none lacks the others."""
+    if table is None:
+        return None
+    share = max(table.share, HELD_OUT_SHARE)
+    return attrs.evolve(table, share=share, rows=min(table.rows, ROWS), every_steps=STEPS)
+
+
 def _mapped(task: TaskSpec, change: Callable[[SourceSpec], SourceSpec]) -> TaskSpec:
     """The task with every source among its keys changed."""
     changed: dict[str, Any] = {
@@ -178,6 +197,8 @@ def _changes(recipe: Recipe, small: Recipe, thin: bool) -> Iterator[str]:
         yield f"packs: at most {THIN_TOKENS} tokens and {THIN_VIEWS} views"
     steps = ", ".join(f"{stage.name} {stage.steps}" for stage in small.stages)
     yield f"steps: {steps}"
+    if small.validation is not None:
+        yield f"validation: {small.validation.share:.0%} of the rows, every {STEPS} steps"
     if recipe.evaluations:
         yield f"evaluations: {QUESTIONS} questions at most, answers of {QUESTIONS} tokens"
 

@@ -399,6 +399,9 @@ class _InTurn:
         self._next += 1
         return self._engine.backward(batch, divisors)
 
+    def evaluate(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
+        return self._engine.evaluate(batch, divisors)
+
     def step(self, multiplier: float) -> torch.Tensor:
         self.before_update()
         return self._engine.step(multiplier)

@@ -34,6 +34,11 @@ FREE_TO_CHANGE = (
     "data.prefetch",
     "data.max_rejected_share",
     "model.attention",
+    "measures",
+    "validation.rows",
+    "validation.every_steps",
+    "validation.tasks",
+    "validation.keep_best",
 )
 """Keys that may differ when a run goes on: they say where and how it runs, not what is trained.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,15 +27,16 @@ from mmcore.interfaces import (
     RunInfo,
     SourceSpec,
     StageInfo,
-    TaskSpec,
     Tracker,
     World,
 )
 from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
-from mmcore.recipe import Recipe, Stage, labels, to_toml
+from mmcore.recipe import Recipe, Stage, labels, task_labels, to_toml
 from mmcore.rejected_log import RejectedLog
 from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
+from mmcore.stage_measures import measured
+from mmcore.stage_validation import BestKeeper, ValidationLog, stage_validation
 from mmcore.starting import RunError, Span, begun, model_from, span
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint, CheckpointError
@@ -160,7 +160,8 @@ def _life(
     start = _start(folder)
     info = RunInfo(recipe.name, folder, start.progress.step if start else 0, to_toml(recipe))
     trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
-    hooks = Hooks([RejectedLog(folder), IncidentLog(folder), *trackers, *listeners], world)
+    kept = [RejectedLog(folder), IncidentLog(folder), ValidationLog(folder), BestKeeper(folder)]
+    hooks = Hooks([*kept, *trackers, *listeners], world)
     hooks.run_start(info)
     try:
         if start is not None:
@@ -316,6 +317,11 @@ class _Run:
         loader = assemble.pack_loader(
             self._recipe, stage, prepared, self._world, start.lanes if start and goes_on else None
         )
+        validation = None
+        if self._recipe.validation is not None:
+            validation = stage_validation(
+                self._recipe, stage, prepared, model, self._world, self._folder
+            )
         discarded = rollbacks.numbers(self._rollbacks, stage.name)
         saver = self._saver(stage, learning.engine, loader)
         guards = self._recipe.guards
@@ -343,6 +349,9 @@ class _Run:
                         early_stop=_early_stop(stage),
                         spikes=self._spikes(),
                         segment_losses=learning.module.segment_losses,
+                        module=learning.module,
+                        measured=measured(self._recipe, stage, self._device),
+                        validation=validation,
                         largest=largest,
                     ),
                     progress,
@@ -468,17 +477,6 @@ class _Run:
                 records.append(self._folder, result, questions, outputs)
             self._hooks.evaluated(result)
         barrier()
-
-
-def task_labels(specs: Sequence[TaskSpec]) -> list[tuple[str, TaskSpec]]:
-    """The tasks under labels that are unique and stand for files: ``NAME``, ``NAME-2``, ..."""
-    seen: Counter[str] = Counter()
-    labelled = []
-    for spec in specs:
-        seen[spec.name] += 1
-        count = seen[spec.name]
-        labelled.append((spec.name if count == 1 else f"{spec.name}-{count}", spec))
-    return labelled
 
 
 def _learns(part: PartSize) -> str:

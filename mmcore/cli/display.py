@@ -15,11 +15,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mmcore.interfaces import Evaluation, Incident, RunInfo, StageInfo, StepReport
+from mmcore.interfaces import (
+    Evaluation,
+    Incident,
+    RunInfo,
+    StageInfo,
+    StepReport,
+    ValidationReport,
+)
 from mmcore_registry import hookimpl
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often a plain line is written where the output is no terminal."""
+
+BY_SOURCE = "loss_by_source/"
+"""Prefix of the sources' losses."""
 
 
 class RunDisplay:
@@ -78,6 +88,12 @@ class RunDisplay:
         )
 
     @hookimpl
+    def mmcore_validated(self, report: ValidationReport) -> None:
+        # Above the live line, which goes on.
+        console = self._console if self._progress is None else self._progress.console
+        console.print(validation_line(report), highlight=False)
+
+    @hookimpl
     def mmcore_evaluated(self, evaluation: Evaluation) -> None:
         self._end_bar()
         kinds = ", ".join(
@@ -116,8 +132,32 @@ class RunDisplay:
 def facts(report: StepReport) -> str:
     """The measured values worth a glance, on one line."""
     values = report.values
+    mfu = f"MFU {values['mfu']:.1%}  " if "mfu" in values else ""
     return (
         f"step {report.stage_step}  loss {values['loss']:.3f}  "
-        f"{values['tokens_per_second']:,.0f} tokens/s  "
+        f"{values['tokens_per_second']:,.0f} tokens/s  {mfu}"
         f"waiting for data {values['data_wait_share']:.0%}"
     )
+
+
+def validation_line(report: ValidationReport) -> str:
+    """A validation on one line: the loss, the sources' where there are several, and scores."""
+    values = {name.removeprefix("validation/"): one for name, one in report.values.items()}
+    sources = {
+        name.removeprefix(BY_SOURCE): one
+        for name, one in values.items()
+        if name.startswith(BY_SOURCE)
+    }
+    apart = ", ".join(f"{name} {one:.3f}" for name, one in sources.items())
+    scores = [
+        f"{name} {one:.0%}"
+        for name, one in values.items()
+        if name not in ("loss", "labels", "samples", "seconds") and "/" not in name
+    ]
+    told = [
+        f"step {report.step}: validation loss {values['loss']:.3f}",
+        *([f"({apart})"] if len(sources) > 1 else []),
+        *scores,
+        *(["best so far"] if report.best else []),
+    ]
+    return "  ".join(told)

@@ -75,9 +75,17 @@ def stage_lines(stage: StageFindings, *, paths: bool) -> Iterator[str]:
         for one in source.rejected:
             first = printable(f"{one.key}: {one.detail}")
             yield f"  {source.label}: {one.rows} x {one.reason}, first {first}"
+    yield from _held_out(stage)
     if stage.mixture is not None:
         silent = [one.label for one in stage.sources if one.label not in drawn]
         yield _packs(stage.mixture, silent)
+
+
+def _held_out(stage: StageFindings) -> Iterator[str]:
+    """What validation keeps for itself, where a recipe has one."""
+    held = [f"{one.label} {one.held_out:,}" for one in stage.sources if one.held_out]
+    if held:
+        yield f"  held out for validation, of the rows read: {', '.join(held)}"
 
 
 def printable(text: str) -> str:

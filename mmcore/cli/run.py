@@ -47,6 +47,15 @@ if TYPE_CHECKING:
     help="Processes on this machine. Across machines use torchrun, DeepSpeed's launcher or SLURM.",
 )
 @click.option(
+    "--profile",
+    is_flag=False,
+    flag_value=3,
+    default=None,
+    metavar="[STEPS]",
+    type=click.IntRange(min=1),
+    help="Write a trace of some steps (3 if no number follows) for Chrome or Perfetto.",
+)
+@click.option(
     "--rehearse",
     is_flag=True,
     help="Run every stage for a few steps, small and on made-up rows, without weights or data.",
@@ -62,6 +71,7 @@ def command(
     until: str | None,
     begin_from: Path | None,
     procs: int,
+    profile: int | None,
     rehearse: bool,
     thin: bool,
 ) -> None:
@@ -71,6 +81,8 @@ def command(
     """
     if thin and not rehearse:
         raise click.UsageError("--thin says how to rehearse; write --rehearse --thin")
+    if rehearse and profile is not None:
+        raise click.UsageError("a rehearsal is too small for a trace to say much; leave out one")
     if rehearse and (stage or until or begin_from or resume != "auto"):
         raise click.UsageError(
             "a rehearsal starts anew and goes through all stages; leave out --stage, --until, "
@@ -97,6 +109,6 @@ def command(
 
         train(
             loaded,
-            Wish(resume=resume, stage=stage, until=until, begin_from=begin_from),
+            Wish(resume=resume, stage=stage, until=until, begin_from=begin_from, profile=profile),
             procs=procs,
         )

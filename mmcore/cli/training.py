@@ -21,9 +21,11 @@ from rich.console import Console
 from mmcore.cli.display import RunDisplay
 from mmcore.cli.errors import exit_code
 from mmcore.evaluation.table import final_table, stage_table
+from mmcore.interfaces import Tracker
 from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
+from mmcore.training.profiling import StepProfiler
 from mmcore.training.stopping import ASKS
 
 ASKING = (signal.SIGTERM, signal.SIGINT)
@@ -44,6 +46,7 @@ class Wish:
         begin_from: whose weights the stage begins from; None for those of the one before.
         max_steps: stop and save after so many steps; None for any number.
         tables: whether the run's tables are printed at its end.
+        profile: steps of which a trace is written; None for none.
     """
 
     resume: Resume = "auto"
@@ -52,6 +55,7 @@ class Wish:
     begin_from: Path | None = None
     max_steps: int | None = None
     tables: bool = True
+    profile: int | None = None
 
 
 def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> bool:
@@ -176,6 +180,11 @@ def _failed(codes: Mapping[int, int]) -> str:
 
 def _train_here(recipe: Recipe, wish: Wish) -> None:
     console = Console()
+    listeners: list[Tracker] = [RunDisplay(console)]
+    if wish.profile is not None:
+        listeners.append(
+            StepProfiler(wish.profile, lambda text: console.print(text, soft_wrap=True))
+        )
     result = run(
         recipe,
         resume=wish.resume,
@@ -183,7 +192,7 @@ def _train_here(recipe: Recipe, wish: Wish) -> None:
         until=wish.until,
         begin_from=wish.begin_from,
         max_steps=wish.max_steps,
-        listeners=[RunDisplay(console)],
+        listeners=listeners,
     )
     if result.is_main and wish.tables:
         show(console, result)

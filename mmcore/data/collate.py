@@ -53,6 +53,7 @@ def collate(
             views=0 if preference == "dispreferred" else one.views,
             labels=len(index),
             preference=preference,
+            pictures=0 if preference == "dispreferred" else len(one.pictures),
         )
         for one, start, stop, index, preference in zip(
             sequences, borders, borders[1:], labels, preferences, strict=False

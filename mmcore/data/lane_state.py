@@ -7,6 +7,7 @@ from typing import Final, TypedDict
 
 import attrs
 
+from mmcore.data.held_out import HeldOut
 from mmcore.data.prepare import Preparer
 
 READ_MEMORY: Final = 1_000_000_000
@@ -49,7 +50,8 @@ class LaneSettings:
 
     ``read_memory`` is for all lanes of all ranks together, so that what a lane reads at a time,
     and with it the order of rows, depends on neither ranks nor workers. One half is for the rows
-    that lanes have read and not drawn, the other for the samples that wait for a pack.
+    that lanes have read and not drawn, the other for the samples that wait for a pack. Rows that
+    are ``held_out`` are passed over: the lane draws another.
     """
 
     preparer: Preparer
@@ -58,6 +60,7 @@ class LaneSettings:
     look_ahead: int
     block_rows: int
     read_memory: int = READ_MEMORY
+    held_out: HeldOut = attrs.field(factory=HeldOut)
 
     def visit_bytes(self, sources: int) -> int:
         """What a lane reads of a source at a time, of so many sources."""

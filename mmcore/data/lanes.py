@@ -9,6 +9,7 @@ import attrs
 
 from mmcore.data.collate import collate
 from mmcore.data.faults import DataFault, describe
+from mmcore.data.held_out import HELD_OUT
 from mmcore.data.lane_state import LaneSettings, LaneState, SourceState, beginning, check_state
 from mmcore.data.mixture import Mixture
 from mmcore.data.order import RowOrder, read_rows
@@ -23,6 +24,9 @@ Note = Callable[[SampleKey | str], None]
 MAX_REJECTED_IN_A_ROW = 1000
 """So many rejections of one source without a single good sample mean that something is wrong
 with the source rather than with its rows."""
+
+MAX_HELD_OUT_IN_A_ROW = 1000
+"""So many rows of one source that are all held out mean that it has no others."""
 
 
 def unnoted(_: SampleKey | str) -> None:
@@ -107,6 +111,7 @@ class Lane:
         self._counts: Counter[str] = Counter()
         self._unusable_in_a_row = [0] * len(readers)
         self._undecodable_in_a_row = [0] * len(readers)
+        self._held_out_in_a_row = [0] * len(readers)
 
     def next(self) -> LanePack:
         """The next pack; lanes have no end.
@@ -182,6 +187,8 @@ class Lane:
         drawn = self._orders[index].next()
         key = SampleKey(reader.label, drawn.shard.name, drawn.number)
         self._counts[f"drawn/{reader.label}"] += 1
+        if self._held_out(index, key):
+            return
         pieces = self._prepare(reader, key, drawn.row)
         if not pieces:
             return
@@ -193,6 +200,21 @@ class Lane:
         self._counts["dropped_pieces"] += pieces[0].dropped
         for piece in pieces:
             self._pending.add(piece)
+
+    def _held_out(self, index: int, key: SampleKey) -> bool:
+        """Whether the row is validation's; counted if so."""
+        if not self._settings.held_out.holds(key):
+            self._held_out_in_a_row[index] = 0
+            return False
+        self._counts[HELD_OUT] += 1
+        self._counts[f"{HELD_OUT}/{key.source}"] += 1
+        self._held_out_in_a_row[index] += 1
+        if self._held_out_in_a_row[index] >= MAX_HELD_OUT_IN_A_ROW:
+            raise DataFault(
+                f"source {key.source!r}: {MAX_HELD_OUT_IN_A_ROW} rows in a row are held out for "
+                "validation, and none is left to train on; lower validation.share"
+            )
+        return True
 
     def _prepare(self, reader: SourceReader, key: SampleKey, row: Row) -> list[TokenizedSample]:
         """The samples of a row; none if it was rejected."""

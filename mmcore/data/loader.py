@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from mmcore.data.collate import blank_batch
+from mmcore.data.held_out import HeldOut
 from mmcore.data.lane_state import READ_MEMORY, LaneSettings, LaneState, check_state
 from mmcore.data.lanes import LanePack, RejectedRow
 from mmcore.data.prepare import Preparer
@@ -25,9 +26,9 @@ class StepData:
         batches: its packs, in order; every rank has the same number of them.
         rejected: rows that were left out since the last step.
         counts: since the last step, over this rank's lanes: ``samples`` (in packs),
-            ``samples/LABEL``, ``drawn/LABEL`` (rows read, rejected ones included), ``shrunk``,
-            ``split``, ``truncated``, ``dropped_pieces``, ``rejected``, ``rejected/REASON``,
-            ``worker_deaths``.
+            ``samples/LABEL``, ``drawn/LABEL`` (rows read, rejected and held-out ones included),
+            ``held_out``, ``held_out/LABEL``, ``shrunk``, ``split``, ``truncated``,
+            ``dropped_pieces``, ``rejected``, ``rejected/REASON``, ``worker_deaths``.
         wait_seconds: how long the step had to wait for its packs.
     """
 
@@ -58,6 +59,7 @@ class PackLoader:
         prefetch: packs that are made before they are asked for; None means those of a step.
         state: of this rank's lanes, as ``state`` gave it; from JSON, keys may be
             digits in strings.
+        held_out: rows that are never given.
 
     Raises:
         ValueError: the numbers contradict each other, or the state belongs to other settings.
@@ -79,8 +81,11 @@ class PackLoader:
         workers: int = 0,
         prefetch: int | None = None,
         state: Mapping[int, LaneState] | None = None,
+        held_out: HeldOut = HeldOut(),  # noqa: B008  (frozen)
     ) -> None:
-        settings = LaneSettings(preparer, seed, lanes, look_ahead, block_rows, read_memory)
+        settings = LaneSettings(
+            preparer, seed, lanes, look_ahead, block_rows, read_memory, held_out
+        )
         _check_numbers(lanes, packs_per_step, rank, ranks, workers, prefetch)
         mine = list(range(rank, lanes, ranks))
         self._blanks = -(-lanes // ranks) - len(mine)

@@ -94,7 +94,7 @@ def check_source(
     on_step: Step,
 ) -> SourceFindings:
     """One source, opened by itself; what is wrong with it is among the findings."""
-    reader, tally = SourceReader(label, spec), Tally()
+    reader, tally = SourceReader(label, spec), Tally(data.held_out)
     what = f"{data.stage.name}: {label}"
     on_step(what, 0)
     shards, faults = opened(reader)

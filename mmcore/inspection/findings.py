@@ -10,6 +10,7 @@ import attrs
 
 from mmcore.data.audit import Spread
 from mmcore.data.faults import DataFault
+from mmcore.data.held_out import HeldOut
 from mmcore.data.reader import SourceReader
 from mmcore.inspection.rows import SPREAD, LookedRow
 from mmcore.interfaces import Shard
@@ -50,6 +51,7 @@ class SourceFindings:
         read: rows that were looked at; ``accepted``: those that gave samples.
         samples: what they became; a split document counts for every piece.
         rejected: the others, by reason.
+        held_out: of the rows read, those that are never trained on.
         shrunk, split, truncated: rows to which that happened.
         dropped: pieces that taught nothing and were left out.
         tokens, views, pictures: of a sample: least, middle, most.
@@ -68,6 +70,7 @@ class SourceFindings:
     accepted: int
     samples: int
     rejected: tuple[Rejected, ...]
+    held_out: int
     shrunk: int
     split: int
     truncated: int
@@ -86,11 +89,15 @@ class SourceFindings:
 class Tally:
     """Counts looked-at rows of one source, without keeping them.
 
+    Args:
+        held_out: which rows are never trained on; they are looked at like all others.
+
     Attributes:
         faults: what must not be, so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held_out: HeldOut = HeldOut()) -> None:  # noqa: B008  (frozen)
+        self._held_out = held_out
         self._rejected: dict[str, Rejected] = {}
         self.faults: list[str] = []
         self._counts: Counter[str] = Counter()
@@ -107,6 +114,7 @@ class Tally:
         """Count one row, or the fault of a shard."""
         self.faults += row.faults
         self._counts["read"] += row.key is not None
+        self._counts["held_out"] += row.key is not None and self._held_out.holds(row.key)
         if row.rejection is not None:
             reason = row.rejection.reason
             first = Rejected(reason, 0, str(row.key), row.rejection.detail)
@@ -155,6 +163,7 @@ class Tally:
             accepted=counts["accepted"],
             samples=len(self._tokens),
             rejected=tuple(self._rejected.values()),
+            held_out=counts["held_out"],
             shrunk=counts["shrunk"],
             split=counts["split"],
             truncated=counts["truncated"],

@@ -118,7 +118,7 @@ def mix(
     Raises:
         EmptySource, DataFault: as in training.
     """
-    settings = assemble.lane_settings(table, data.preparer, data.seed)
+    settings = assemble.lane_settings(table, data.preparer, data.seed, data.held_out)
     planned = plan_packs(sources, settings, samples, on_samples)
     return Mixture(
         packs=planned.packs,
@@ -134,7 +134,10 @@ def _shares(
 ) -> Iterator[ShareFindings]:
     lost = Counter(row.key.source for row in planned.rejected)
     accepted = {
-        label: planned.counts.get(f"drawn/{label}", 0) - lost[label] for label, _ in sources
+        label: planned.counts.get(f"drawn/{label}", 0)
+        - planned.counts.get(f"held_out/{label}", 0)
+        - lost[label]
+        for label, _ in sources
     }
     tokens: Counter[str] = Counter()
     for sample in (sample for pack in planned.packs for sample in pack):

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import attrs
 
 from mmcore import assemble
+from mmcore.data.held_out import HeldOut
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import SourceSpec, SyntheticContent, TextFormat, WeightsError
 from mmcore.recipe import Recipe, Stage, labels
@@ -29,12 +30,14 @@ class StageData:
         sources: label and spec; on made-up rows where those were wished for.
         preparer: as training has it.
         seed: of the order in which rows are read.
+        held_out: rows that are never trained on.
     """
 
     stage: Stage
     sources: Sequence[tuple[str, SourceSpec]]
     preparer: Preparer
     seed: int
+    held_out: HeldOut = attrs.field(factory=HeldOut)
 
 
 @attrs.frozen(eq=False)
@@ -93,7 +96,8 @@ def _data(
     recipe: Recipe, stage: Stage, sources: Sequence[tuple[str, SourceSpec]], text: TextFormat
 ) -> StageData:
     preparer = assemble.preparer(recipe.model, stage, text)
-    return StageData(stage, sources, preparer, assemble.data_seed(recipe, stage))
+    seed = assemble.data_seed(recipe, stage)
+    return StageData(stage, sources, preparer, seed, assemble.held_out(recipe))
 
 
 def _own_text(recipe: Recipe) -> TextFormat:

@@ -22,6 +22,7 @@ from mmcore.interfaces.engine import (
     Engine,
     EngineMemory,
     EngineSpec,
+    KnowsPartNorms,
     MemoryItem,
     ParameterGroup,
     ParameterState,
@@ -66,6 +67,7 @@ from mmcore.interfaces.tracker import (
     StepReport,
     Tracker,
     TrackerSpec,
+    ValidationReport,
 )
 from mmcore.interfaces.weights import (
     FilledSpec,
@@ -103,6 +105,7 @@ __all__ = [
     "ImageSlot",
     "Incident",
     "KindScore",
+    "KnowsPartNorms",
     "LLMSpec",
     "Links",
     "LoadReport",
@@ -146,6 +149,7 @@ __all__ = [
     "TokenSamplerSpec",
     "Tracker",
     "TrackerSpec",
+    "ValidationReport",
     "ViewFormat",
     "Wanted",
     "WeightsError",

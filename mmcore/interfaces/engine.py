@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -98,6 +98,13 @@ class Engine(Protocol):
             the detached, undivided sums of the objectives on this device, shape (objectives,).
         """
 
+    def evaluate(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
+        """Forward of one pack as after training: no dropout, no gradient, nothing is changed.
+
+        Returns:
+            as ``backward``.
+        """
+
     def step(self, multiplier: float) -> torch.Tensor:
         """Clip by the global norm, update with ``lr * multiplier``, and clear the gradients.
 
@@ -123,6 +130,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of weights, gradients and moments; the engine is not used any more."""
+
+
+@runtime_checkable
+class KnowsPartNorms(Protocol):
+    """An engine that can also say how large the gradient of every part was."""
+
+    def part_norms(self) -> Mapping[str, torch.Tensor]:
+        """By part, the gradient's norm over all ranks in the latest step, before clipping:
+        float32 scalars on the device. Empty before the first step."""
 
 
 @attrs.frozen(kw_only=True)

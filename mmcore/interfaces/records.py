@@ -143,6 +143,7 @@ class Segment:
             the preferred one's.
         labels: at how many of its positions the next token is labelled.
         preference: which answer of a preference pair it ends with; None for any other sample.
+        pictures: how many pictures those views were cut from.
     """
 
     key: SampleKey
@@ -152,6 +153,7 @@ class Segment:
     views: int
     labels: int
     preference: Literal["preferred", "dispreferred"] | None = None
+    pictures: int = 0
 
 
 @attrs.frozen(eq=False)
@@ -211,6 +213,11 @@ class PackedBatch:
     def views(self) -> int:
         """Views that show a picture; a blank view is not counted."""
         return sum(segment.views for segment in self.segments)
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that those views were cut from."""
+        return sum(segment.pictures for segment in self.segments)
 
     @property
     def labels(self) -> int:

@@ -73,6 +73,23 @@ class StepReport:
     values: Mapping[str, float]
 
 
+@attrs.frozen
+class ValidationReport:
+    """How the model did on held-out rows, in the middle of a stage.
+
+    Attributes:
+        stage: name of the stage.
+        step: steps of the run done by then.
+        values: everything measured, by name, such as ``validation/loss``.
+        best: whether it is the best so far by what the recipe keeps the best checkpoint by.
+    """
+
+    stage: str
+    step: int
+    values: Mapping[str, float]
+    best: bool = False
+
+
 @attrs.frozen(kw_only=True)
 class Incident:
     """Something went wrong in a step, and the run went on or back.

@@ -66,3 +66,22 @@ def gpu_named(name: str) -> Gpu:
         f"GPU {name!r} is not known{hint} (known are {', '.join(GPUS)}); without a kind the plan "
         "has memory and FLOPs, but neither hours nor fit"
     )
+
+
+def gpu_of_device(name: str, memory: float) -> Gpu | None:
+    """The GPU that a driver calls so, such as ``NVIDIA H100 80GB HBM3``; None: not known.
+
+    Of one name with several sizes, it is the one whose memory is nearest; a device that has much
+    less than any, such as a slice of a GPU, is none.
+    """
+    words = name.lower().replace("geforce", "").replace("-", " ").split()
+    joined = " ".join(words)
+    pcie = "pcie" in joined or "nvl" in joined
+    fitting = [
+        gpu
+        for gpu in GPUS.values()
+        if gpu.name.split("-")[0] in {*words, joined.replace("nvidia", "").replace(" ", "")}
+        and ("pcie" in gpu.name) == (pcie and gpu.name.startswith("h100"))
+    ]
+    near = [gpu for gpu in fitting if abs(memory - gpu.memory) <= 0.12 * gpu.memory]
+    return min(near, key=lambda gpu: abs(memory - gpu.memory), default=None)

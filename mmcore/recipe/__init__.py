@@ -26,7 +26,9 @@ from mmcore.recipe.schema import (
     Recipe,
     Stage,
     TrainablePart,
+    ValidationTable,
     labels,
+    task_labels,
 )
 from mmcore.recipe.write import to_toml
 
@@ -45,10 +47,12 @@ __all__ = [
     "RecipeError",
     "Stage",
     "TrainablePart",
+    "ValidationTable",
     "labels",
     "load_recipe",
     "lock_path",
     "lock_text",
     "read_lock",
+    "task_labels",
     "to_toml",
 ]

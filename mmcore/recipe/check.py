@@ -17,7 +17,13 @@ from mmcore.interfaces import (
     TilerSpec,
     TokenSamplerSpec,
 )
-from mmcore.recipe.schema import BatchTable, DataTable, TrainablePart
+from mmcore.recipe.schema import (
+    BatchTable,
+    DataTable,
+    TrainablePart,
+    ValidationTable,
+    task_labels,
+)
 from mmcore.recipe.tree import KeyPath, Node
 from mmcore_registry import Spec, nearest
 
@@ -69,6 +75,7 @@ def check(facts: Facts) -> Iterator[Remark]:
     """Everything that contradicts, in what is known."""
     yield from problems(facts, of_machine=False)
     yield from _names(facts)
+    yield from _validation(facts)
     tokens_per_view, remarks = _tokens_per_view(facts)
     yield from remarks
     for stage in facts.stages:
@@ -99,6 +106,19 @@ def _names(facts: Facts) -> Iterator[Remark]:
             close = nearest(task.stage, counts)
             hint = f"did you mean {close!r}?" if close else f"stages: {', '.join(counts)}"
             yield Remark((*path, "stage"), f"no stage is called {task.stage!r}", hint)
+
+
+def _validation(facts: Facts) -> Iterator[Remark]:
+    table = facts.at("validation")
+    if not isinstance(table, ValidationTable):
+        return
+    tasks = [task for _, task in facts.below("evaluations") if isinstance(task, TaskSpec)]
+    known = [label for label, _ in task_labels(tasks)]
+    for name in table.tasks:
+        if name not in known:
+            close = nearest(name, known)
+            hint = f"did you mean {close!r}?" if close else f"evaluations: {', '.join(known)}"
+            yield Remark(("validation", "tasks"), f"no evaluation is called {name!r}", hint)
 
 
 def _tokens_per_view(facts: Facts) -> tuple[int | None, list[Remark]]:

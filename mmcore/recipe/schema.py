@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import attrs
@@ -269,6 +270,56 @@ class CheckpointTable:
 
 
 @attrs.frozen(kw_only=True)
+class ValidationTable:
+    """Rows that are never trained on, and what is asked of the model about them in a stage."""
+
+    share: float = attrs.field(
+        default=0.001,
+        validator=[gt(0), le(0.5)],
+        metadata=doc("share of the rows of every source that is held out, by their keys"),
+    )
+    rows: int = attrs.field(
+        default=256,
+        validator=ge(1),
+        metadata=doc("held-out rows of every source that are looked at, at most", unit="rows"),
+    )
+    every_steps: int = attrs.field(
+        default=500,
+        validator=ge(1),
+        metadata=doc("steps of a stage between two validations; its end has one too", unit="steps"),
+    )
+    tasks: tuple[str, ...] = attrs.field(
+        default=(), metadata=doc("evaluations that are asked each time, by name")
+    )
+    keep_best: str = attrs.field(
+        default="loss",
+        metadata=doc(
+            "what the best checkpoint of a stage is kept by: loss, or one of the tasks; empty "
+            "keeps none"
+        ),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.keep_best not in ("", "loss", *self.tasks):
+            wanted = ", ".join(["loss", *self.tasks])
+            raise ValueError(f"keep_best is {self.keep_best!r}, wanted one of {wanted}, or nothing")
+
+
+@attrs.frozen(kw_only=True)
+class MeasuresTable:
+    """What the speed of a run is held against."""
+
+    peak_flops: float | None = attrs.field(
+        default=None,
+        validator=_length,
+        metadata=doc(
+            "most FLOP/s of one device at the engine's precision; by default that of the GPU found",
+            unit="FLOP/s",
+        ),
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Recipe:
     """A whole run: the model, the stages that train it, and how it is watched and kept."""
 
@@ -301,6 +352,23 @@ class Recipe:
     guards: GuardTable = attrs.field(
         factory=GuardTable, metadata=doc("what watches over the run while it trains")
     )
+    validation: ValidationTable | None = attrs.field(
+        default=None, metadata=doc("rows that are held out; not written, there are none")
+    )
+    measures: MeasuresTable = attrs.field(
+        factory=MeasuresTable, metadata=doc("what the speed of a run is held against")
+    )
+
+
+def task_labels(specs: Sequence[TaskSpec]) -> list[tuple[str, TaskSpec]]:
+    """The tasks under labels that are unique and stand for files: ``NAME``, ``NAME-2``, ..."""
+    seen: Counter[str] = Counter()
+    labelled = []
+    for spec in specs:
+        seen[spec.name] += 1
+        count = seen[spec.name]
+        labelled.append((spec.name if count == 1 else f"{spec.name}-{count}", spec))
+    return labelled
 
 
 def labels(stage: Stage) -> list[tuple[str, SourceSpec]]:

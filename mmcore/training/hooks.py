@@ -8,7 +8,16 @@ from typing import Literal
 
 import pluggy
 
-from mmcore.interfaces import Evaluation, Incident, RunInfo, StageInfo, StepReport, Tracker, World
+from mmcore.interfaces import (
+    Evaluation,
+    Incident,
+    RunInfo,
+    StageInfo,
+    StepReport,
+    Tracker,
+    ValidationReport,
+    World,
+)
 from mmcore_registry import PROJECT, hookspec
 
 Status = Literal["finished", "stopped", "failed"]
@@ -36,6 +45,10 @@ class RunHooks:
     @hookspec
     def mmcore_step_end(self, report: StepReport) -> None:
         """A step was made."""
+
+    @hookspec
+    def mmcore_validated(self, report: ValidationReport) -> None:
+        """The model was held to the held-out rows, after the step that was told last."""
 
     @hookspec
     def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
@@ -88,6 +101,9 @@ class Hooks:
 
     def step_end(self, report: StepReport) -> None:
         self._manager.hook.mmcore_step_end(report=report)
+
+    def validated(self, report: ValidationReport) -> None:
+        self._manager.hook.mmcore_validated(report=report)
 
     def sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
         self._manager.hook.mmcore_sample_rejected(step=step, key=key, reason=reason, detail=detail)

@@ -24,8 +24,21 @@ from mmcore.training.guards import (
 )
 from mmcore.training.hooks import Hooks
 from mmcore.training.incidents import try_largest, watch_losses
+from mmcore.training.measures import (
+    CALL,
+    CHECKPOINT,
+    DATA_WAIT,
+    EXCHANGE,
+    OPTIMISER,
+    VALIDATION,
+    StepWatch,
+    left_over,
+    losses_by_source,
+    part_norms,
+    rates_of,
+)
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import seed_step, sum_floats
+from mmcore.training.ranks import seed_step
 from mmcore.training.spikes import RollBack
 from mmcore.training.stage import StageRun
 from mmcore.training.stalls import note
@@ -66,22 +79,26 @@ def train_stage(
     try_largest(run, progress.step)
     saved = -1
     stopped = False
-    while not stopped and not _over(run, progress):
-        before = progress
-        progress, report, facts = _step(run, progress, world, hooks, stop())
-        hooks.step_end(report)
-        try:
-            watch_losses(run, before, progress, report.values["loss"], hooks, facts.keys)
-            check_finite(progress, run.max_skipped_in_a_row, facts.keys)
-            check_rejected(progress, run.max_rejected_share)
-        except (DivergedError, TooManyRejectedError, RollBack):
-            look(True)  # all ranks are here, and what is being saved was good
-            raise
-        look(False)
-        progress = _heard(run, progress, report.values)
-        stopped = facts.stop
-        if progress.step % every_steps == 0 and not _over(run, progress):
-            saved = _saved(progress, save, hooks)
+    watch = StepWatch(run.engine.device, run.measured, run.module)
+    with watch.watching():
+        while not stopped and not _over(run, progress):
+            before = progress
+            progress, report, facts = _step(run, progress, world, hooks, watch, stop())
+            hooks.step_end(report)
+            try:
+                watch_losses(run, before, progress, report.values["loss"], hooks, facts.keys)
+                check_finite(progress, run.max_skipped_in_a_row, facts.keys)
+                check_rejected(progress, run.max_rejected_share)
+            except (DivergedError, TooManyRejectedError, RollBack):
+                look(True)  # all ranks are here, and what is being saved was good
+                raise
+            look(False)
+            stopped = facts.stop
+            progress, best = _validated(run, _heard(run, progress, report.values), hooks, watch)
+            wanted = best or progress.step % every_steps == 0
+            if wanted and not _over(run, progress):
+                with watch.between(CHECKPOINT):
+                    saved = _saved(progress, save, hooks)
     if _over(run, progress):
         progress = _ended(run, progress)
     if progress.step != saved:
@@ -109,36 +126,60 @@ def _ended(run: StageRun, progress: Progress) -> Progress:
     return attrs.evolve(progress, finished=True, ended_early=why)
 
 
+def _validated(
+    run: StageRun, progress: Progress, hooks: Hooks, watch: StepWatch
+) -> tuple[Progress, bool]:
+    """Hold the model to its validation where it is time, and tell the early stop; whether it is the
+    best one so far."""
+    validation = run.validation
+    if validation is None or not validation.due(progress, run.budget.spent(progress)):
+        return progress, False
+    with watch.between(VALIDATION):
+        result = validation.validate(run, progress, watch)
+        hooks.validated(result)
+    return _heard(run, progress, result.values), result.best
+
+
 def _step(
-    run: StageRun, progress: Progress, world: World, hooks: Hooks, stop: bool
+    run: StageRun, progress: Progress, world: World, hooks: Hooks, watch: StepWatch, stop: bool
 ) -> tuple[Progress, StepReport, StepFacts]:
     began = time.perf_counter()
     number = progress.step + 1
     note("waiting for data", number)
     data = run.loader.next_step()
     note("telling the other ranks of its data")
-    facts = shared(facts_of(data, run.objectives, stop))
+    watch.clock.forget()
+    watch.clock.add(DATA_WAIT, 0.0, data.wait_seconds)
+    mine = facts_of(data, run.objectives, stop, watch.measured.flops)
+    with watch.clock.host(EXCHANGE):
+        facts = shared(mine)
     for key, reason, detail in facts.rejected:
         hooks.sample_rejected(number, key, reason, detail)
     seed_step(run.seed, number, world.rank)
     multiplier = run.optimizer.multiplier(progress.stage_step, run.budget.spent(progress))
-    sums, norm = _update(run, data.batches, facts.divisors, multiplier, number)
+    sums, norms = _update(run, data.batches, facts.divisors, multiplier, number, watch)
     note("adding up losses over the ranks")
-    sums = sum_floats(sums)
-    losses = _losses(run, facts, sums)
-    finite = math.isfinite(norm) and all(map(math.isfinite, sums))
+    sums, times = watch.shared(sums)
+    norm, count = norms.pop("grad_norm"), len(run.objectives)
+    losses = _losses(run, facts, sums[:count])
+    finite = math.isfinite(norm) and all(map(math.isfinite, sums[:count]))
     progress = progress.after_step(
         tokens=facts.tokens,
         counts=facts.counts,
         finite=finite,
         loss=losses["loss"] if finite else None,
     )
+    losses |= losses_by_source(sums[count:], facts.source_labels, watch.measured.sources)
     seconds = time.perf_counter() - began
     values = {
         **losses,
         "grad_norm": norm,
+        **norms,
         "lr": run.optimizer.lr * multiplier,
-        **_measures(facts, seconds, world.size),
+        **{f"lr/{part}": rate * multiplier for part, rate in watch.measured.rates.items()},
+        **rates_of(facts, seconds, world.size, watch.measured),
+        **times,
+        "time/other": left_over(times, seconds),
         "skipped": float(progress.skipped),
     }
     report = StepReport(
@@ -157,18 +198,24 @@ def _update(
     divisors: Sequence[float],
     multiplier: float,
     number: int,
-) -> tuple[list[float], float]:
-    """Backward of every pack, and the step: this rank's summed losses, and the gradient's norm."""
+    watch: StepWatch,
+) -> tuple[list[float], dict[str, float]]:
+    """Backward of every pack, and the step: this rank's summed losses, by objective and then by
+    source, and the gradient's norms by name."""
     total = torch.zeros(len(run.objectives), device=run.engine.device)
     run.segment_losses.clear()
     for place, batch in enumerate(batches, start=1):
         note(f"pack {place} of {len(batches)}: forward and backward")
-        with memory_told(batch, number):
+        with memory_told(batch, number), watch.clock.span(CALL):
             total += run.engine.backward(batch, divisors)
     note("the optimizer's update")
-    norm = run.engine.step(multiplier)
-    *sums, last = torch.cat([total, norm.reshape(1)]).tolist()  # the step's one wait
-    return sums, last
+    with watch.clock.span(OPTIMISER):
+        norms = {"grad_norm": run.engine.step(multiplier)}
+    norms |= {f"grad_norm/{part}": norm for part, norm in part_norms(run.engine).items()}
+    numbers = [total, watch.source_sums(), *(norm.reshape(1) for norm in norms.values())]
+    told = torch.cat([one.double() for one in numbers]).tolist()  # the step's one wait
+    count = len(told) - len(norms)
+    return told[:count], dict(zip(norms, told[count:], strict=True))
 
 
 def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str, float]:
@@ -180,21 +227,6 @@ def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str,
         named = zip(run.objective_names, means, strict=True)
         losses |= {f"loss/{name}": mean for name, mean in named}
     return losses
-
-
-def _measures(facts: StepFacts, seconds: float, processes: int) -> dict[str, float]:
-    return {
-        "tokens": float(facts.tokens),
-        "views": float(facts.views),
-        "labels": float(facts.labels),
-        "samples": facts.counts.get("samples", 0.0),
-        "rejected": float(len(facts.rejected)),
-        "tokens_per_pack": facts.tokens / facts.packs,
-        "seconds": seconds,
-        "tokens_per_second": facts.tokens / seconds,
-        "tokens_per_second_per_process": facts.tokens / seconds / processes,
-        "data_wait_share": min(facts.wait_seconds / seconds, 1.0),
-    }
 
 
 def _saved(progress: Progress, save: Callable[[Progress], Path | None], hooks: Hooks) -> int:

@@ -18,6 +18,8 @@ DRAWN = "drawn/"
 REJECTED = "rejected/"
 """Prefix of the loader's counts of rows rejected for a reason."""
 
+HELD_OUT = "held_out/"
+"""Prefix of the loader's counts of rows that are kept for validation."""
 
 FITTED = ("shrunk", "split", "truncated", "dropped_pieces")
 """The loader's counts of what was done to rows that fit no pack."""
@@ -35,6 +37,9 @@ def _listed(counts: Counts) -> str:
 def _added(one: Counts, other: Mapping[str, float]) -> dict[str, int]:
     keys = sorted({*one, *other})
     return {key: one.get(key, 0) + round(other.get(key, 0)) for key in keys}
+
+
+_CONTAINERS = {"counts": dict, "watched": dict, "losses": list}
 
 
 @attrs.frozen(kw_only=True)
@@ -122,6 +127,8 @@ class Progress:
         fitted = {name: counts[name] for name in FITTED if counts.get(name)}
         if fitted:
             told.append(f"made to fit: {_listed(fitted)}")
+        if held_out := _below(counts, HELD_OUT):
+            told.append(f"held out for validation, and passed over: {_listed(held_out)}")
         if rejected := _below(counts, REJECTED):
             told.append(f"rejected: {_listed(rejected)}")
         if self.skipped:
@@ -146,7 +153,7 @@ class Progress:
             odd = ", ".join(sorted(set(table) ^ set(fields)))
             raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")
         for name, field in fields.items():
-            wanted = {"counts": dict, "watched": dict, "losses": list}.get(name) or type(field.default)
+            wanted = _CONTAINERS.get(name) or type(field.default)
             if type(table[name]) is not wanted:
                 raise ValueError(f"{name} is {table[name]!r}, wanted {wanted.__name__}")
         return cls(**{**table, "losses": tuple(table["losses"])})

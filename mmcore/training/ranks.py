@@ -13,6 +13,7 @@ import torch
 from torch import distributed as torch_distributed
 
 from mmcore.interfaces import World
+from mmcore.training.collectives import wrap_collectives
 
 T = TypeVar("T")
 
@@ -105,6 +106,7 @@ def distributed(world: World | None = None) -> Iterator[World]:
                 world_size=world.size,
                 timeout=PATIENCE,
             )
+            wrap_collectives()
             _host_group = torch_distributed.new_group(backend="gloo", timeout=PATIENCE)
         yield world
     finally:
@@ -128,6 +130,18 @@ def sum_floats(mine: Sequence[float]) -> list[float]:
     if _host_group is not None:
         torch_distributed.all_reduce(total, group=_host_group)
     return [float(value) for value in total]
+
+
+def gather_floats(mine: Sequence[float]) -> list[list[float]]:
+    """The numbers of every rank, in the order of the ranks, in float64; all have as many."""
+    numbers = torch.tensor(list(mine), dtype=torch.float64)
+    if _host_group is None:
+        return [numbers.tolist()]
+    everyone = [
+        torch.empty_like(numbers) for _ in range(torch_distributed.get_world_size(_host_group))
+    ]
+    torch_distributed.all_gather(everyone, numbers, group=_host_group)
+    return [one.tolist() for one in everyone]
 
 
 def barrier() -> None:

@@ -1,13 +1,13 @@
 """What every sample of a step lost, kept on the device until somebody asks.
 
-Letters: E LLM width, L labelled positions, S segments of the pack.
+Letters: L labelled positions, S segments of the pack.
 """
 
 from __future__ import annotations
 
 import torch
 
-from mmcore.interfaces import Forward, PackedBatch, Segment
+from mmcore.interfaces import PackedBatch, Segment
 from mmcore.training.spikes import SampleLoss
 
 
@@ -20,10 +20,6 @@ class SegmentLosses:
     def clear(self) -> None:
         """Forget; before a step."""
         self._packs = []
-
-    def listening(self, forward: Forward, batch: PackedBatch) -> Forward:
-        """The same forward, heard."""
-        return _Heard(forward, batch, self)
 
     def hear(self, batch: PackedBatch, nll_L: torch.Tensor) -> None:
         """Take the likelihoods of a pack's labels; of the pack, only its segments are kept."""
@@ -47,20 +43,3 @@ class SegmentLosses:
     def samples(self) -> list[SampleLoss]:
         """The samples of all packs."""
         return [one for pack in self.packs() for one in pack]
-
-
-class _Heard:
-    def __init__(self, forward: Forward, batch: PackedBatch, listener: SegmentLosses) -> None:
-        self._forward, self._batch, self._listener = forward, batch, listener
-        self._heard = False
-
-    def hidden(self, batch: PackedBatch) -> torch.Tensor:
-        return self._forward.hidden(batch)
-
-    def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
-        nll_L = self._forward.nll(h_LE, targets_L)
-        # Objectives may ask for more: the first answer about all labels is the pack's loss.
-        if not self._heard and nll_L.shape == self._batch.targets_L.shape:
-            self._heard = True
-            self._listener.hear(self._batch, nll_L)
-        return nll_L

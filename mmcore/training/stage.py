@@ -9,9 +9,12 @@ import attrs
 from mmcore.interfaces import Engine, Objective, OptimizerSpec, PackedBatch
 from mmcore.training.early_stop import EarlyStop
 from mmcore.training.feed import Loader
+from mmcore.training.measures import Measured
 from mmcore.training.progress import Budget
 from mmcore.training.segment_losses import SegmentLosses
 from mmcore.training.spikes import SpikeGuard
+from mmcore.training.step_module import TrainingStep
+from mmcore.training.validation import Validation
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -31,8 +34,11 @@ class StageRun:
         max_skipped_in_a_row: so many steps in a row without a finite gradient stop the run.
         early_stop: what ends the stage before its budget is spent, if anything does.
         spikes: what follows where the loss leaps.
-        segment_losses: heard what every sample of the last step lost.
         largest: goes through before the first step, and teaches nothing; None for no such pack.
+        segment_losses: heard what every sample of the last step lost.
+        module: the ``TrainingStep``, to be watched; None where nobody does.
+        measured: what is known of the stage, for its measures.
+        validation: how the model does on held-out rows; None where there are none.
     """
 
     name: str
@@ -48,5 +54,8 @@ class StageRun:
     max_skipped_in_a_row: int = 5
     early_stop: EarlyStop | None = None
     spikes: SpikeGuard = attrs.field(factory=SpikeGuard)
-    segment_losses: SegmentLosses = attrs.field(factory=SegmentLosses)
     largest: PackedBatch | None = None
+    segment_losses: SegmentLosses = attrs.field(factory=SegmentLosses)
+    module: TrainingStep | None = None
+    measured: Measured = attrs.field(factory=Measured)
+    validation: Validation | None = None

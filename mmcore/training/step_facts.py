@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from mmcore.interfaces import Objective
+from mmcore.interfaces import Objective, PackedBatch
 from mmcore.training.feed import StepData
 from mmcore.training.ranks import gather_objects
+from mmcore.training.source_losses import labels_of
 
 
 @attrs.frozen
@@ -20,6 +21,9 @@ class StepFacts:
         terms: per objective, how many terms its loss will sum over.
         packs, positions: packs, and their length, blank ones included.
         tokens, views, labels: positions that hold a sample, pictures' views, learned positions.
+        pictures: how many there are, of which views were cut.
+        source_labels: learned positions of every source.
+        flops: model FLOPs of the packs; 0 where nobody counts them.
         counts: what the loader counted.
         rejected: key, reason and detail of every row that could not be used.
         keys: of the samples.
@@ -33,6 +37,9 @@ class StepFacts:
     tokens: int
     views: int
     labels: int
+    pictures: int
+    source_labels: dict[str, int]
+    flops: float
     counts: dict[str, float]
     rejected: tuple[tuple[str, str, str], ...]
     keys: tuple[str, ...]
@@ -45,7 +52,12 @@ class StepFacts:
         return [term or 1.0 for term in self.terms]
 
 
-def facts_of(data: StepData, objectives: Sequence[Objective], stop: bool) -> StepFacts:
+def facts_of(
+    data: StepData,
+    objectives: Sequence[Objective],
+    stop: bool,
+    flops: Callable[[PackedBatch], float] | None = None,
+) -> StepFacts:
     """What this rank knows of its packs before any forward."""
     batches = data.batches
     return StepFacts(
@@ -55,6 +67,9 @@ def facts_of(data: StepData, objectives: Sequence[Objective], stop: bool) -> Ste
         tokens=sum(batch.tokens for batch in batches),
         views=sum(batch.views for batch in batches),
         labels=sum(batch.labels for batch in batches),
+        pictures=sum(batch.pictures for batch in batches),
+        source_labels=labels_of(batches),
+        flops=sum(map(flops, batches)) if flops else 0.0,
         counts=dict(data.counts),
         rejected=tuple((str(row.key), row.reason, row.detail) for row in data.rejected),
         keys=tuple(
@@ -82,6 +97,9 @@ def shared(mine: StepFacts) -> StepFacts:
         tokens=sum(facts.tokens for facts in everyone),
         views=sum(facts.views for facts in everyone),
         labels=sum(facts.labels for facts in everyone),
+        pictures=sum(facts.pictures for facts in everyone),
+        source_labels=dict(sum((Counter(one.source_labels) for one in everyone), Counter())),
+        flops=sum(facts.flops for facts in everyone),
         counts=dict(counts),
         rejected=tuple(row for facts in everyone for row in facts.rejected),
         keys=tuple(key for facts in everyone for key in facts.keys),

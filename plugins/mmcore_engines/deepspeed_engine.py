@@ -12,6 +12,7 @@ import torch
 from torch import distributed, nn
 
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
+from mmcore_engines.part_norms import ZeroGroupNorms, norms_by_part
 from mmcore_engines.releasing import release
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
@@ -74,6 +75,9 @@ class DeepSpeedEngine:
         from mmcore_engines.deepspeed_shards import Shards
 
         self._shards = Shards(self._wrapped, zero)
+        self._groups = filled
+        self._part_norms: Mapping[str, torch.Tensor] = {}
+        self._group_norms = ZeroGroupNorms(self._wrapped.optimizer, filled, zero)
 
     @property
     def device(self) -> torch.device:
@@ -84,14 +88,29 @@ class DeepSpeedEngine:
         self._wrapped.backward(total * self._world_size, scale_wrt_gas=False)
         return sums  # type: ignore[no-any-return]  # deepspeed is untyped
 
+    @torch.no_grad()
+    def evaluate(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
+        training = self._wrapped.training
+        self._wrapped.eval()
+        try:
+            _, sums = self._wrapped(batch.to(self._device), divisors)
+        finally:
+            self._wrapped.train(training)
+        return sums  # type: ignore[no-any-return]  # deepspeed is untyped
+
+    def part_norms(self) -> Mapping[str, torch.Tensor]:
+        return self._part_norms
+
     def step(self, multiplier: float) -> torch.Tensor:
         set_learning_rates(self._shards.optimizer, self._rates, multiplier)
         if self._zero == 0:
             # Without ZeRO there is no guard against a gradient that is not finite: ours is used,
             # and DeepSpeed does no more than reduce.
             self._wrapped.buffered_allreduce_fallback()
+            self._part_norms = norms_by_part(self._groups)
             return clip_and_step(self._shards.optimizer, self._learning, self._clip_norm)
         self._wrapped.step()
+        self._part_norms = self._group_norms.by_part(self._device)
         norm = self._wrapped.get_global_grad_norm()
         return torch.as_tensor(norm, dtype=torch.float32, device=self._device)
 
@@ -133,6 +152,8 @@ class DeepSpeedEngine:
     def close(self) -> None:
         """DeepSpeed's hooks and registries would keep everything alive beside the next engine."""
         self._wrapped.destroy()
+        self._group_norms.close()
+        self._groups = []
         release(self._wrapped.module, self._wrapped.optimizer, self._shards.optimizer)
         self._learning, self._parameters = [], {}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
 from mmcore_engines.moments import create_state, moment_names, set_steps, steps_of
+from mmcore_engines.part_norms import norms_by_part
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
 
@@ -36,6 +37,8 @@ class TorchEngine:
         self._learning = [parameter for group in groups for parameter in group.parameters]
         self._optimizer = optimizer.build(groups)
         self._rates = [group.lr for group in groups]
+        self._groups = tuple(groups)
+        self._part_norms: dict[str, torch.Tensor] = {}
         self._clip_norm = optimizer.clip_norm
         self._autocast = autocast
 
@@ -49,7 +52,22 @@ class TorchEngine:
         total.backward()
         return sums  # type: ignore[no-any-return]  # an nn.Module's call is untyped
 
+    @torch.no_grad()
+    def evaluate(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
+        training = self._module.training
+        self._module.eval()
+        try:
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+                _, sums = self._module(batch.to(self._device), divisors)
+        finally:
+            self._module.train(training)
+        return sums  # type: ignore[no-any-return]  # an nn.Module's call is untyped
+
+    def part_norms(self) -> Mapping[str, torch.Tensor]:
+        return self._part_norms
+
     def step(self, multiplier: float) -> torch.Tensor:
+        self._part_norms = norms_by_part(self._groups)
         set_learning_rates(self._optimizer, self._rates, multiplier)
         return clip_and_step(self._optimizer, self._learning, self._clip_norm)
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmcore.interfaces import Evaluation, RunInfo, StepReport
+from mmcore.interfaces import Evaluation, RunInfo, StepReport, ValidationReport
 from mmcore_registry import hookimpl
 
 METRICS = "metrics.jsonl"
 
 
 class JsonLinesTracker:
-    """Writes a line per step and per evaluation; every line leaves the process at once."""
+    """Writes a line per step, validation and evaluation; every line leaves the process at once."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / METRICS
@@ -38,6 +38,10 @@ class JsonLinesTracker:
         scores = {f"accuracy/{one.kind}": one.accuracy for one in evaluation.scores}
         told = {"step": evaluation.step, "task": evaluation.task, "after": evaluation.after}
         self._write(told | scores)
+
+    @hookimpl
+    def mmcore_validated(self, report: ValidationReport) -> None:
+        self._write({"step": report.step, "stage": report.stage} | dict(report.values))
 
     @hookimpl
     def mmcore_run_end(self, status: str) -> None:

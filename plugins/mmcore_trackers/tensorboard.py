@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from mmcore.interfaces import Evaluation, RunInfo, StepReport
+from mmcore.interfaces import Evaluation, RunInfo, StepReport, ValidationReport
 from mmcore_registry import hookimpl
 
 
@@ -39,6 +39,12 @@ class TensorBoardTracker:
             self._writer.add_scalar(
                 f"{evaluation.task}/{score.kind}", score.accuracy, evaluation.step
             )
+
+    @hookimpl
+    def mmcore_validated(self, report: ValidationReport) -> None:
+        assert self._writer is not None, "the run has not started"
+        for name, value in report.values.items():
+            self._writer.add_scalar(name, value, report.step)
 
     @hookimpl
     def mmcore_run_end(self, status: str) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from mmcore.interfaces import ParameterState, World
 from mmcore.training import checkpoint, checkpoint_write
 from mmcore.training.checkpoint import CheckpointError
+from mmcore.training.checkpoint_write import Header, Keeping
 from mmcore.training.progress import Progress
 
 
@@ -44,9 +45,16 @@ class Weights:
 
 
 def save(root: Path, step: int, inner: nn.Module, **changes: object) -> Path:
-    values: dict[str, object] = {"keep_last": 2, "lanes": {3: {"row": 5}}, **changes}
+    lanes = changes.pop("lanes", {3: {"row": 5}})
     progress = Progress(stage="sft", step=step, counts={"samples": 9})
-    return checkpoint.save(root, engine=Weights(inner), progress=progress, world=World(), **values)
+    return checkpoint.save(
+        root,
+        engine=Weights(inner),
+        header=Header(progress=progress, **changes),
+        lanes=lanes,
+        world=World(),
+        keeping=Keeping(last=2),
+    )
 
 
 @pytest.fixture

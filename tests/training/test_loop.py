@@ -10,13 +10,16 @@ import torch
 
 from mmcore.interfaces import StepReport, World
 from mmcore.training import checkpoint
+from mmcore.training.checkpoint_write import Header, Keeping
 from mmcore.training.guards import DivergedError, TooManyRejectedError
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Progress
 from mmcore_registry import hookimpl
 
-TIMES = {"seconds", "tokens_per_second", "tokens_per_second_per_process", "data_wait_share"}
+
+def depends_on_the_clock(name: str) -> bool:
+    return "second" in name or name.startswith(("time/", "memory/")) or name == "data_wait_share"
 
 
 START = Progress(stage="toy")
@@ -43,7 +46,7 @@ class Ear:
     def measured(self) -> list[dict[str, float]]:
         """All that does not depend on the clock, exactly."""
         return [
-            {name: value for name, value in one.values.items() if name not in TIMES}
+            {name: value for name, value in one.values.items() if not depends_on_the_clock(name)}
             for one in self.reports
         ]
 
@@ -55,10 +58,10 @@ def go(run, ear, *, progress=START, root=None, every=100, stop=lambda: False):
         return checkpoint.save(
             root,
             engine=run.engine,
-            progress=now,
+            header=Header(progress=now),
             lanes={0: run.loader.position},
             world=World(),
-            keep_last=3,
+            keeping=Keeping(last=3),
         )
 
     return train_stage(

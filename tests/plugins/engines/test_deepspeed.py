@@ -108,3 +108,22 @@ def test_an_infinite_clip_norm_switches_clipping_off(alone, together) -> None:
 
 def test_one_process_needs_no_launcher(launch, alone) -> None:
     assert_same_curve(launch([{"zero": 2, **ALL}], 1)[0], alone["all"])
+
+
+@pytest.mark.parametrize("zero", STAGES)
+@pytest.mark.parametrize("plan", ["all", "bf16"])
+def test_norms_of_parts_make_up_the_whole_and_are_torchs(alone, together, plan, zero: int) -> None:
+    outcome, rel = together[plan, zero], 1e-5 if plan == "all" else 0.05
+    for whole, parts, expected in zip(
+        outcome["norms"], outcome["parts"], alone[plan]["parts"], strict=True
+    ):
+        assert set(parts) == {"llm", "token_sampler"}
+        assert math.hypot(*parts.values()) == pytest.approx(whole, rel=1e-5)
+        assert parts == pytest.approx(expected, rel=rel)
+
+
+@pytest.mark.parametrize("zero", STAGES)
+def test_a_forward_pass_alone_is_torchs(alone, together, zero: int) -> None:
+    total, learns = together["all", zero]["evaluated"]
+    assert total == pytest.approx(alone["all"]["evaluated"][0], rel=1e-5)
+    assert not learns

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mmcore.interfaces import Evaluation, KindScore, RunInfo, StepReport
+from mmcore.interfaces import Evaluation, KindScore, RunInfo, StepReport, ValidationReport
 from mmcore_trackers.json_lines import drop_after
-from mmcore_trackers.spec import JsonLinesSpec, TensorBoardSpec
+from mmcore_trackers.spec import JsonLinesSpec, TensorBoardSpec, WandbSpec
 
 
 def report(step: int, **values: float) -> StepReport:
@@ -103,3 +103,75 @@ def test_tensorboard_gets_curves_and_hides_what_is_made_again(tmp_path, curves) 
     again.mmcore_run_end("finished")
     assert curves("loss") == [(2, 2.0), (4, 4.0), (5, 50.0)]
     assert curves("exact-answer/reading") == [(5, 0.75)]
+
+
+def test_a_validation_is_a_line_and_a_point(tmp_path, curves) -> None:
+    found = ValidationReport("sft", 4, {"validation/loss": 0.5}, best=True)
+    for spec in (JsonLinesSpec(), TensorBoardSpec(every_steps=3)):
+        tracker = start(spec, tmp_path)
+        tracker.mmcore_validated(found)
+        tracker.mmcore_run_end("finished")
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 4, "stage": "sft", "validation/loss": 0.5}
+    ]
+    assert curves("validation/loss") == [(4, 0.5)]
+
+
+def test_a_missing_wandb_is_a_fault_of_this_machine(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (problem,) = WandbSpec().problems()
+    assert problem.machine
+    assert "mmcore[wandb]" in problem.hint
+
+
+def wandb_history(file: Path) -> list[dict[str, object]]:
+    """The points of an offline run: records in blocks of 32 KiB, as LevelDB writes its log."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, place, whole, found = file.read_bytes(), 7, b"", []
+    while place + 7 <= len(data):
+        left = 2**15 - place % 2**15
+        if left < 7:  # no header fits the rest of a block
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (2, 3):  # the record goes on
+            continue
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(whole)
+        whole = b""
+        if items := record.history.item:
+            named = [(one.key or ".".join(one.nested_key), one.value_json) for one in items]
+            found.append({name: json.loads(value) for name, value in named})
+    return found
+
+
+def test_wandb_offline_has_every_value_over_the_runs_own_steps(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    tracker = start(WandbSpec(every_steps=2), tmp_path)
+    for step in (1, 2, 3, 4):
+        tracker.mmcore_step_end(report(step, loss=float(step)))
+    tracker.mmcore_validated(ValidationReport("sft", 4, {"validation/loss": 0.5}))
+    score = KindScore("reading", 20, 0.75, 0.5, 0.9, 0.1)
+    tracker.mmcore_evaluated(Evaluation("exact-answer", "sft", "base", 5, (score,)))
+    tracker.mmcore_run_end("finished")
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    told = [
+        {name: value for name, value in line.items() if not name.startswith("_")}
+        for line in wandb_history(file)
+    ]
+    assert told == [
+        {"step": 2, "loss": 2.0},
+        {"step": 4, "loss": 4.0},
+        {"step": 4, "validation/loss": 0.5},
+        {"step": 5, "exact-answer/reading": 0.75},
+    ]
+    known = (tmp_path / "wandb-id").read_text()
+    again = start(WandbSpec(mode="offline"), tmp_path, step=4)
+    again.mmcore_run_end("stopped")
+    assert (tmp_path / "wandb-id").read_text() == known
+    assert known.strip() in file.name, "the same run there"

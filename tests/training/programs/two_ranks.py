@@ -14,6 +14,7 @@ import torch
 from mmcore.interfaces import PackedBatch, ParameterState, Segment, World
 from mmcore.interfaces.records import SampleKey
 from mmcore.training import checkpoint
+from mmcore.training.checkpoint_write import Header, Keeping
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Budget, Progress
@@ -86,10 +87,10 @@ def save(root: Path, step: int, world: World) -> str:
         path = checkpoint.save(
             root,
             engine=Weights(),
-            progress=Progress(step=step),
+            header=Header(progress=Progress(step=step)),
             lanes={world.rank: {"row": 10 + world.rank}},
             world=world,
-            keep_last=2,
+            keeping=Keeping(last=2),
         )
     except checkpoint.CheckpointError as error:
         return f"CheckpointError: {error}"

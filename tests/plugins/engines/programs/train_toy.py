@@ -84,8 +84,11 @@ def build(plan: dict[str, object], world: World, objective: NextToken) -> tuple[
     plain = {name: one for name, one in named.items() if one.ndim == 1}
     matrices = {name: one for name, one in named.items() if one.ndim > 1}
     groups = [
-        ParameterGroup("llm", tuple(part), tuple(part.values()), rate, decay)
-        for part, rate, decay in ((matrices, 0.05, 0.1), (plain, 0.02, 0.0))
+        ParameterGroup(name, tuple(part), tuple(part.values()), rate, decay)
+        for name, part, rate, decay in (
+            ("llm", matrices, 0.05, 0.1),
+            ("token_sampler", plain, 0.02, 0.0),
+        )
     ]
     optimizer = AdamWSpec(lr=0.05, clip_norm=float(str(plan.get("clip_norm", 0.5))))
     precision = plan.get("precision", "fp32")
@@ -111,7 +114,7 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
     if "restore" in plan:
         kept = torch.load(str(plan["restore"]), weights_only=True)
         engine.restore(ParameterState(*one) for one in kept)
-    losses, norms = [], []
+    losses, norms, parts = [], [], []
     for number in range(int(str(plan["first"])), int(str(plan["last"]))):
         packs = [pack(number * PACKS + index) for index in range(PACKS)]
         divisor = sum(objective.count(one) for one in packs)
@@ -121,16 +124,26 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
             if index % world.size == world.rank:
                 total += engine.backward(one, [divisor])
         norms.append(float(engine.step(1.0 / (1 + number))))
+        parts.append({part: float(norm) for part, norm in engine.part_norms().items()})
         if world.size > 1:
             distributed.all_reduce(total)
         losses.append(float(total) / divisor)
     if "save" in plan:
         written(engine.parameter_states(), world.rank, Path(str(plan["save"])))
+    sums = engine.evaluate(pack(7), [1.0])
     weights = {one.name: one.weight.tolist() for one in engine.parameter_states()}
     scale = model.scale.item()
     engine.close()
     held = sum(one.untyped_storage().nbytes() for one in model.parameters())
-    return {"losses": losses, "norms": norms, "weights": weights, "scale": scale, "held": held}
+    return {
+        "losses": losses,
+        "norms": norms,
+        "parts": parts,
+        "evaluated": [float(sums), sums.requires_grad],
+        "weights": weights,
+        "scale": scale,
+        "held": held,
+    }
 
 
 def main(folder: Path) -> None:

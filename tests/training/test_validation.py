@@ -1,0 +1,114 @@
+"""Validation: the loss on other packs, what is best, and that training does not notice it."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import torch
+
+from mmcore.interfaces import World
+from mmcore.training.hooks import Hooks
+from mmcore.training.loop import train_stage
+from mmcore.training.measures import Measured
+from mmcore.training.progress import Progress
+from mmcore.training.validation import Validation
+from mmcore_registry import hookimpl
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.reports, self.losses, self.saved = [], [], []
+
+    @hookimpl
+    def mmcore_validated(self, report) -> None:
+        self.reports.append(report)
+
+    @hookimpl
+    def mmcore_step_end(self, report) -> None:
+        self.losses.append(report.values["loss"])
+
+    @hookimpl
+    def mmcore_checkpoint_saved(self, step) -> None:
+        self.saved.append(step)
+
+
+class Packs:
+    def __init__(self, pack, numbers) -> None:
+        self._packs = [pack(number) for number in numbers]
+        self.blank = attrs.evolve(pack(0, labelled=False), segments=())
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    def __iter__(self):
+        return iter(self._packs)
+
+
+@pytest.fixture
+def go(stage_run, pack):
+    def train(steps=6, **changes):
+        ear, run = Ear(), stage_run(steps=steps)
+        if changes:
+            changes = {"every_steps": 2, **changes}
+            run = attrs.evolve(run, validation=Validation(Packs(pack, range(90, 95)), **changes))
+        run = attrs.evolve(run, module=run.engine._module, measured=Measured(sources=["toy"]))
+        train_stage(
+            run,
+            Progress(stage="toy"),
+            world=World(),
+            hooks=Hooks([ear], World()),
+            save=lambda now: None,
+            every_steps=100,
+            stop=lambda: False,
+        )
+        return ear, run
+
+    return train
+
+
+def test_the_loss_is_the_models_on_those_packs_without_dropout(go, next_token, pack) -> None:
+    ear, run = go(steps=2, keep_best="loss")
+    model = run.module.model
+    assert model.training, "training goes on as before"
+    model.eval()
+    packs = [pack(number) for number in range(90, 95)]
+    with torch.no_grad():
+        total = sum(next_token.loss(model, one).item() for one in packs)
+    (report,) = ear.reports
+    labels = sum(one.labels for one in packs)
+    assert report.values["validation/loss"] == pytest.approx(total / labels)
+    assert report.values["validation/loss_by_source/toy"] == pytest.approx(total / labels)
+    assert report.values["validation/labels"] == labels
+    assert report.values["validation/samples"] == 5
+
+
+def test_it_happens_every_so_many_steps_and_at_the_end(go) -> None:
+    assert [one.step for one in go(steps=5, keep_best="")[0].reports] == [2, 4, 5]
+    assert [one.step for one in go(steps=4, keep_best="")[0].reports] == [2, 4]
+
+
+def test_training_does_not_notice(go) -> None:
+    assert go()[0].losses == go(keep_best="loss")[0].losses
+
+
+def test_a_best_validation_is_saved_at_once(go) -> None:
+    ear, _ = go(keep_best="loss")
+    losses = [one.values["validation/loss"] for one in ear.reports]
+    best = [loss == min(losses[: n + 1]) for n, loss in enumerate(losses)]
+    assert [one.best for one in ear.reports] == best
+    assert {one.step for one in ear.reports if one.best} | {6} == set(ear.saved)
+
+
+def test_scores_are_better_when_higher_and_an_earlier_best_counts(go) -> None:
+    scores = iter([0.4, 0.3, 0.6])
+    ear, _ = go(keep_best="reading", ask=lambda: {"reading": next(scores)})
+    assert [one.best for one in ear.reports] == [True, False, True]
+    scores = iter([0.4, 0.6, 0.7])
+    ear, _ = go(keep_best="reading", best=0.6, ask=lambda: {"reading": next(scores)})
+    assert [one.best for one in ear.reports] == [False, False, True]
+    assert not any(one.best for one in go(keep_best="loss", best=0.001)[0].reports)
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(go) -> None:
+    ear, _ = go(keep_best="reading", ask=lambda: {"reading": float("nan")})
+    assert [one.best for one in ear.reports] == [False, False, False]
