@@ -21,10 +21,11 @@ from mmcore.interfaces import (
     StepReport,
     World,
 )
+from mmcore.making_up import make_up
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, load_recipe
 from mmcore.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE
-from mmcore.running import budget_of, make_up
+from mmcore.running import budget_of
 from mmcore.specs import spec
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint

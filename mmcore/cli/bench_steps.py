@@ -21,8 +21,8 @@ def command(recipe: Path, overrides: tuple[str, ...], steps: int) -> None:
     """Measure where the time of the steps of RECIPE goes."""
     began = time.perf_counter()
     from mmcore.benchmarks.steps import measure_stage
+    from mmcore.making_up import make_up
     from mmcore.recipe import load_recipe
-    from mmcore.running import make_up
 
     loaded = load_recipe(recipe, overrides, machine=True)
     make_up(loaded)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 import torch
@@ -57,7 +59,7 @@ def go(stage_run, pack):
             Progress(stage="toy"),
             world=World(),
             hooks=Hooks([ear], World()),
-            save=lambda now: None,
+            save=lambda now: Path("nowhere"),
             every_steps=100,
             stop=lambda: False,
         )
