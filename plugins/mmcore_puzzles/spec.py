@@ -140,10 +140,14 @@ class PuzzlesSpec(SourceSpec):
                 "synthetic.topics",
                 f"is {list(self.content.topics)}, and puzzles are chosen by `kinds`; leave it out",
             )
-        for kind in dict.fromkeys(self.kinds):
-            for level in dict.fromkeys(levels(kind, self.knobs)):
-                yield from self._too_many(level)
-                yield from self._too_large(level)
+        all_levels = [one for kind in dict.fromkeys(self.kinds) for one in levels(kind, self.knobs)]
+        found = [fault for one in all_levels for fault in self._unfit(one)]
+        # Levels that differ in what does not matter have the same fault.
+        yield from dict.fromkeys(found)
+
+    def _unfit(self, level: Level) -> Iterator[Problem]:
+        yield from self._too_many(level)
+        yield from self._too_large(level)
 
     def _too_many(self, level: Level) -> Iterator[Problem]:
         """Shapes that do not all have a cell of their own."""
@@ -165,9 +169,9 @@ class PuzzlesSpec(SourceSpec):
         if size + SPARE > pitch:
             yield Problem(
                 key,
-                f"is {level.px} for {level.kind!r} ({level.label}), which takes up to {size} "
-                f"pixels and {SPARE} to spare; a cell of {level.cells}x{level.cells} on a picture "
-                f"of {self.side} has {pitch}",
+                f"is {level.px} for {level.kind!r}: that takes up to {size} pixels and {SPARE} to "
+                f"spare, and a cell of {level.cells}x{level.cells} on a picture of {self.side} has "
+                f"{pitch}",
             )
 
     def open(self) -> PuzzleSource:
