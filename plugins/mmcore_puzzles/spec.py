@@ -48,9 +48,8 @@ class PuzzlesSpec(SourceSpec):
     name: ClassVar[str] = "puzzles"
 
     path: str = attrs.field(default="", metadata=doc("stays empty: puzzles have no files"))
-    synthetic: SyntheticContent | None = attrs.field(
-        default=SyntheticContent(rows=100_000),
-        metadata=doc("how many rows, their seed, and whether they are the held-out ones"),
+    synthetic: SyntheticContent = attrs.field(
+        metadata=doc("how many rows, their seed, and whether they are the held-out ones")
     )
     kinds: tuple[Kind, ...] = attrs.field(
         default=KINDS,
@@ -112,12 +111,6 @@ class PuzzlesSpec(SourceSpec):
     )
 
     @property
-    def content(self) -> SyntheticContent:
-        """Which rows there are."""
-        assert self.synthetic is not None, "a recipe cannot say that nothing is made up"
-        return self.synthetic
-
-    @property
     def knobs(self) -> Knobs:
         """How hard the puzzles are."""
         return Knobs(
@@ -135,11 +128,9 @@ class PuzzlesSpec(SourceSpec):
     def problems(self) -> Iterator[Problem]:
         if self.path:
             yield Problem("path", f"is {self.path!r}, and puzzles have no files; leave it out")
-        if self.content.topics:
-            yield Problem(
-                "synthetic.topics",
-                f"is {list(self.content.topics)}, and puzzles are chosen by `kinds`; leave it out",
-            )
+        if topics := list(self.synthetic.topics):
+            message = f"is {topics}, and puzzles are chosen by `kinds`; leave it out"
+            yield Problem("synthetic.topics", message)
         all_levels = [one for kind in dict.fromkeys(self.kinds) for one in levels(kind, self.knobs)]
         found = [fault for one in all_levels for fault in self._unfit(one)]
         # Levels that differ in what does not matter have the same fault.
@@ -177,7 +168,7 @@ class PuzzlesSpec(SourceSpec):
     def open(self) -> PuzzleSource:
         from mmcore_puzzles.source import PuzzleSource
 
-        return PuzzleSource(self.kinds, self.knobs, self.content)
+        return PuzzleSource(self.kinds, self.knobs, self.synthetic)
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
         """Writes nothing: rows are made as they are read."""

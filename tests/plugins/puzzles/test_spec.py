@@ -11,9 +11,12 @@ from mmcore_puzzles.pools import SHAPES, Pool
 from mmcore_puzzles.scene import Scene, Thing
 from mmcore_puzzles.spec import PuzzlesSpec
 
+ROWS = SyntheticContent(rows=1)
 
-def faults(**keys):
-    return [f"{one.key} {one.message}" for one in PuzzlesSpec(**keys).problems()]
+
+def faults(synthetic=ROWS, **keys):
+    spec = PuzzlesSpec(synthetic=synthetic, **keys)
+    return [f"{one.key} {one.message}" for one in spec.problems()]
 
 
 def test_defaults_are_sound():
@@ -66,7 +69,7 @@ def test_knobs_of_kinds_that_are_not_asked_do_not_matter():
 )
 def test_values_out_of_range(keys, message):
     with pytest.raises(ValueError, match=message):
-        PuzzlesSpec(**keys)
+        PuzzlesSpec(synthetic=ROWS, **keys)
 
 
 @pytest.mark.parametrize("px", [5, 6, 9, 12, 20, 48])
