@@ -1,1 +1,1 @@
-"""Puzzles: a made-up benchmark of reading, places, counting, comparing and retrieving."""
+"""Puzzles: a made-up benchmark of colours, reading, places, counting, comparing and retrieving."""
