@@ -69,7 +69,7 @@ def span(
     """
     if stage is not None and until is not None:
         raise RunError(
-            f"--stage {stage} trains one stage, so --until {until} says nothing: drop it"
+            f"--stage {stage} trains that stage alone; leave out --until {until}"
         )
     last = _number(recipe, stage if stage is not None else until)
     if stage is None and weights is None:
