@@ -68,9 +68,7 @@ def span(
             begun.
     """
     if stage is not None and until is not None:
-        raise RunError(
-            f"--stage {stage} trains that stage alone; leave out --until {until}"
-        )
+        raise RunError(f"--stage {stage} trains that stage alone; leave out --until {until}")
     last = _number(recipe, stage if stage is not None else until)
     if stage is None and weights is None:
         return Span(None, last)  # where the folder ends

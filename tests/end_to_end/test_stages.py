@@ -129,6 +129,25 @@ def test_adapters_learn_alone_and_a_resumed_run_is_the_same_run(workplace):
     assert_adapters_alone_moved(before, newest(workplace))
 
 
+def test_layers_that_are_not_there_are_told_before_anything_is_read(workplace):
+    """Of every stage at once, also of those to come; no row is made up for a run like this."""
+    words = []
+    for stage, target in (("captions", "qkv_pro"), ("answers", "layers.7.mlp.down_proj")):
+        words += ["--set", f"stages.{stage}.train=[{{part='llm', lora={{targets=['{target}']}}}}]"]
+    for verb in ("run", "plan"):
+        output = " ".join(workplace.mmcore(verb, "mini.toml", *words, fails=True).split())
+        assert (
+            "stages.captions.train: lora of llm: 'qkv_pro' names no layer; did you mean 'qkv_proj'?"
+            in output
+        )
+        assert (
+            "stages.answers.train: lora of llm: 'layers.7.mlp.down_proj' names no layer; did you "
+            "mean 'layers.0.mlp.down_proj'?" in output
+        )
+    assert not (workplace.folder / "data").exists()
+    assert not (workplace.folder / "runs").exists()
+
+
 def assert_adapters_alone_moved(old, after):
     new = weights(after)
     assert old.keys() == new.keys()
