@@ -22,7 +22,7 @@ from mmcore.kit.weights import fill_by_name, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
-from mmcore.training.checkpoint import latest, load
+from mmcore.training.checkpoint import Checkpoint, latest, load
 from mmcore.training.checkpoint_tensors import opened_weights
 
 
@@ -36,6 +36,8 @@ class Stored:
         aside: names of what was kept aside.
         origin: the foreign checkpoint that it was imported from, or None.
         tokenizer: content of the LLM's tokenizer files.
+        checkpoint: of a run folder, the newest; its adapters, if it has any, are merged into the
+            weights among ``tensors``.
     """
 
     file: ModelFile
@@ -43,6 +45,7 @@ class Stored:
     aside: frozenset[str]
     origin: Origin | None
     tokenizer: Mapping[str, bytes]
+    checkpoint: Checkpoint | None = None
 
 
 @contextmanager
@@ -75,8 +78,9 @@ def open_stored(folder: Path) -> Iterator[Stored]:
         fit=stage.fit,
         precision=recipe.engine.precision,
     )
-    with opened_weights(load(newest)) as tensors:
-        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file))
+    checkpoint = load(newest)
+    with opened_weights(checkpoint) as tensors:
+        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file), checkpoint)
 
 
 def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:

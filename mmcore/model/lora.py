@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 SHOWN_NAMES = 8
 """Names of layers in a message, at most."""
 
-BASE, DOWN, UP = ".base_layer.", ".lora_A.default.weight", ".lora_B.default.weight"
+ADAPTER = "default"
+"""What peft calls the one adapter of a layer."""
+
+BASE, DOWN, UP = ".base_layer.", f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 """What peft puts into the names of an adapted layer's parameters."""
 
 
