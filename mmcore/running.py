@@ -35,10 +35,18 @@ from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, task_labels, to_toml
 from mmcore.rejected_log import RejectedLog
-from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
+from mmcore.run_folder import (
+    CHECKPOINTS,
+    STAGE_FILE,
+    Resume,
+    locked,
+    prepare,
+    write_environment,
+    write_whole,
+)
 from mmcore.stage_measures import measured
 from mmcore.stage_validation import BestKeeper, ValidationLog, stage_validation
-from mmcore.starting import RunError, Span, begun, model_from, span
+from mmcore.starting import RunError, Span, began, begun, model_from, span
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint, CheckpointError
 from mmcore.training.checkpoint_write import Keeping
@@ -60,9 +68,6 @@ class AuditError(ValueError):
 
 
 SHOWN_FAULTS = 10
-
-STAGE_FILE = "stage-{}.json"
-"""What a finished stage was trained on: its progress, in the run folder."""
 
 
 @attrs.frozen
@@ -125,9 +130,15 @@ def run(
         if world.is_main:
             stack.enter_context(locked(folder))
             done = _progress(folder) if resume == "auto" else None
-            span(recipe, done, stage=stage, until=until, weights=weights)
+            asked = span(recipe, done, stage=stage, until=until, weights=weights)
             prepare(folder, to_toml(recipe), resume, begun=begun(done))
-            write_environment(folder, world.size, world.device)
+            write_environment(
+                folder,
+                world.size,
+                world.device,
+                after_step=done.step if done else 0,
+                began=began(recipe, asked, done),
+            )
         barrier()
         wanted = span(recipe, _progress(folder), stage=stage, until=until, weights=weights)
         listeners = tuple(listeners)

@@ -45,6 +45,17 @@ class Span:
         return self.weights is not None and progress.stage_index < (self.first or 0)
 
 
+def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
+    """The stage that is begun now from named weights, and these; None where none is.
+
+    Args:
+        done: how far the run folder has come.
+    """
+    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+        return None
+    return recipe.stages[wanted.first or 0].name, wanted.weights
+
+
 def span(
     recipe: Recipe,
     done: Progress | None,

@@ -11,9 +11,11 @@ import attrs
 import torch
 
 from mmcore.interfaces import PackedBatch, ValidationReport
+from mmcore.training.guards import memory_told
 from mmcore.training.measures import StepWatch, losses_by_source
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import gather_floats, gather_objects
+from mmcore.training.stalls import note
 from mmcore.training.step_facts import StepFacts, facts_of, shared
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Validation:
         """
         began = time.perf_counter()
         watch.source_sums()  # a step leaves none behind; nothing of one may count here
-        values, facts = self._losses(run, watch)
+        values, facts = self._losses(run, watch, progress.step)
         values |= {
             "validation/labels": float(facts.labels),
             "validation/samples": float(len(facts.keys)),
@@ -89,12 +91,16 @@ class Validation:
         values["validation/seconds"] = time.perf_counter() - began
         return ValidationReport(progress.stage, progress.step, values, self._is_best(values))
 
-    def _losses(self, run: StageRun, watch: StepWatch) -> tuple[dict[str, float], StepFacts]:
+    def _losses(
+        self, run: StageRun, watch: StepWatch, step: int
+    ) -> tuple[dict[str, float], StepFacts]:
         count, seen = max(gather_objects(len(self._packs))), list[StepFacts]()
         total = torch.zeros(len(run.objectives), device=run.engine.device)
-        for batch in self._padded(count):
+        for place, batch in enumerate(self._padded(count), start=1):
+            note(f"validation: pack {place} of {count}")
             seen.append(facts_of(_Data([batch]), run.objectives, False))
-            total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
+            with memory_told(batch, step):
+                total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
         facts = shared(_together(seen, run))
         told = torch.cat([total.double(), watch.source_sums()]).tolist()
         sums = [sum(column) for column in zip(*gather_floats(told), strict=True)]
