@@ -1,1 +1,1 @@
-"""Benchmarks: what is reached on this machine, by steps, by baselines, by the data."""
+"""What is reached on this machine: by a stage's steps, by its data; a file per measurement."""

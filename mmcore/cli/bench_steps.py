@@ -20,7 +20,7 @@ from mmcore.cli.layout import spread_line
 def command(recipe: Path, overrides: tuple[str, ...], steps: int) -> None:
     """Measure where the time of the steps of RECIPE goes."""
     began = time.perf_counter()
-    from mmcore.benchmark import measure_stage
+    from mmcore.benchmarks.steps import measure_stage
     from mmcore.recipe import load_recipe
     from mmcore.running import make_up
 

@@ -20,14 +20,21 @@ class Verbs(click.Group):
         verbs: verb to the first line of its help.
         modules: what stands before a verb in the name of its module. The verb ``x`` is the object
             ``command`` of that module; where x is a word of Python, ``_`` is put behind it.
+        of_recipe: the verb that is meant where a recipe stands in a verb's place.
         options: of ``click.Group``.
     """
 
     def __init__(
-        self, name: str | None = None, *, verbs: Mapping[str, str], modules: str, **options: object
+        self,
+        name: str | None = None,
+        *,
+        verbs: Mapping[str, str],
+        modules: str,
+        of_recipe: str = "",
+        **options: object,
     ) -> None:
         super().__init__(name, subcommand_metavar="VERB ...", **options)  # type: ignore[arg-type]
-        self.verbs, self._modules = verbs, modules
+        self.verbs, self._modules, self._of_recipe = verbs, modules, of_recipe
 
     def module(self, verb: str) -> str:
         """Name of the module that the verb is in."""
@@ -35,6 +42,13 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self._of_recipe and args[0].endswith(".toml"):
+            args = [self._of_recipe, *args]
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.verbs:

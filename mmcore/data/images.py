@@ -32,6 +32,9 @@ _UPRIGHT = {
 }
 """How a picture is turned upright, by its EXIF orientation."""
 
+_ON_ITS_SIDE = (5, 6, 7, 8)
+"""Orientations in which width and height are exchanged."""
+
 
 def image_size(data: bytes, frame: int = 0) -> tuple[int, int]:
     """Width and height of the picture as ``decode`` returns it, read from its header alone.
@@ -41,17 +44,25 @@ def image_size(data: bytes, frame: int = 0) -> tuple[int, int]:
     """
     with _opened(data, frame) as (image, turn):
         width, height = image.size
-        return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+        return (height, width) if turn in _ON_ITS_SIDE else (width, height)
 
 
-def decode(data: bytes, frame: int = 0) -> Image.Image:
+def decode(data: bytes, frame: int = 0, least_size: tuple[int, int] | None = None) -> Image.Image:
     """The picture as RGB, upright; transparency on white; of several frames this one.
+
+    Args:
+        data: the encoded picture.
+        frame: counted from 0.
+        least_size: width and height, upright. A JPEG is decoded at a half, a quarter or an eighth
+            of its size, rounded up, if both its sides stay this long; nothing else is reduced.
 
     Raises:
         Rejection: ``image-unreadable``, ``image-too-large``, ``frame-missing``, or ``image-mode``
             for pixels whose range is not known.
     """
     with _opened(data, frame) as (image, turn):
+        if least_size is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, least_size[::-1] if turn in _ON_ITS_SIDE else least_size)
         image.load()
         picture = _rgb(image)
         return picture.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else picture
@@ -87,7 +98,7 @@ def _opened(data: bytes, frame: int) -> Iterator[tuple[Image.Image, int]]:
                 _seek(image, frame)
                 _check_size(image)
             yield image, _orientation(image)
-    except Rejection:
+    except (Rejection, MemoryError):  # the machine's fault is not the row's
         raise
     except Image.DecompressionBombError as error:
         raise Rejection("image-too-large", str(error)) from error
@@ -132,7 +143,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
-        return image.copy()
+        return image
     if image.mode.startswith("I"):
         # Pillow clips 16 bits at 255 instead of scaling them; "I" holds 16-bit values as well.
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)

@@ -105,7 +105,8 @@ class Lane:
         self._packs = saved["packs"]
         self._rejected: list[RejectedRow] = []
         self._counts: Counter[str] = Counter()
-        self._rejected_in_a_row = [0] * len(readers)
+        self._unusable_in_a_row = [0] * len(readers)
+        self._undecodable_in_a_row = [0] * len(readers)
 
     def next(self) -> LanePack:
         """The next pack; lanes have no end.
@@ -123,6 +124,7 @@ class Lane:
                     samples.append(sample)
                     tiles.append(views)
         preparer = self._settings.preparer
+        self._note("putting a pack together")
         batch = collate(
             samples,
             tiles,
@@ -142,6 +144,7 @@ class Lane:
         self._restore()
         while self._pending.hungry:
             self._draw()
+        self._note("choosing the samples of a pack")
         return self._pending.close()
 
     def report(self) -> tuple[tuple[RejectedRow, ...], dict[str, float]]:
@@ -183,6 +186,7 @@ class Lane:
         if not pieces:
             return
         self._mixture.accept(index)
+        self._unusable_in_a_row[index] = 0
         self._counts["shrunk"] += pieces[0].shrunk
         self._counts["truncated"] += pieces[0].truncated
         self._counts["split"] += pieces[0].pieces > 1
@@ -199,7 +203,7 @@ class Lane:
             sample = reader.parse(row, key)
             return self._settings.preparer.tokenize(sample, reader.spec.overflow)
         except Rejection as rejection:
-            self._reject(key, rejection)
+            self._reject(key, rejection, self._unusable_in_a_row)
             return []
         except Exception as error:
             raise DataFault(f"sample {key}: {describe(error)}") from error
@@ -211,22 +215,22 @@ class Lane:
         try:
             views = self._settings.preparer.realise(sample)
         except Rejection as rejection:
-            self._reject(sample.key, rejection)
+            self._reject(sample.key, rejection, self._undecodable_in_a_row)
             if sample.key.piece <= 0:  # a row took one turn, however many pieces it became
                 self._mixture.give_back(index)
             return None
         except Exception as error:
             raise DataFault(f"sample {sample.key}: {describe(error)}") from error
-        self._rejected_in_a_row[index] = 0
+        self._undecodable_in_a_row[index] = 0
         return views
 
-    def _reject(self, key: SampleKey, rejection: Rejection) -> None:
+    def _reject(self, key: SampleKey, rejection: Rejection, in_a_row: list[int]) -> None:
         self._rejected.append(RejectedRow(key, rejection.reason, rejection.detail))
         self._counts["rejected"] += 1
         self._counts[f"rejected/{rejection.reason}"] += 1
         index = self._labels[key.source]
-        self._rejected_in_a_row[index] += 1
-        if self._rejected_in_a_row[index] >= MAX_REJECTED_IN_A_ROW:
+        in_a_row[index] += 1
+        if in_a_row[index] >= MAX_REJECTED_IN_A_ROW:
             raise DataFault(
                 f"source {key.source!r}: {MAX_REJECTED_IN_A_ROW} rows in a row were rejected, "
                 f"the last one was {key}: {rejection}"

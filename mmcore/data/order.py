@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 import attrs
 import numpy as np
@@ -166,9 +166,13 @@ class RowOrder:
 
 
 def _bytes_of(value: object) -> int:
-    """What a value of a row holds in bytes and strings, alone or in lists."""
-    if isinstance(value, (bytes, str)):
+    """What a value of a row holds in bytes and strings, alone, in lists or in records."""
+    if isinstance(value, (bytes, bytearray, str)):
         return len(value)
+    if isinstance(value, memoryview):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(map(_bytes_of, value.values()))
     return sum(map(_bytes_of, value)) if isinstance(value, (list, tuple)) else 0
 
 

@@ -6,6 +6,7 @@ Letters: T tokens of a sample, N views, C/H/W channels, height, width, P patches
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Literal
 
@@ -147,31 +148,7 @@ class Preparer:
         Raises:
             Rejection: a picture cannot be decoded.
         """
-        return tuple(self._cut(picture) for picture in sample.pictures)
-
-    def _cut(self, picture: PlannedPicture) -> Tiles:
-        plan, view = picture.plan, self.view
-        image = of_picture(picture.ref, decode)
-        if image.size != (plan.width, plan.height):
-            raise Rejection(
-                "image-changed", f"planned as {plan.width} x {plan.height}, is {image.size}"
-            )
-        tiles = self.tiler.cut(image, plan, view)
-        grouped = plan.groups, plan.views * view.patches // plan.groups
-        wanted = (plan.views, 3, view.size, view.size), grouped
-        found = tiles.pixels_NCHW.shape, tiles.patch_mask_NP.shape
-        if found != wanted or tiles.pixels_NCHW.dtype != np.uint8:
-            raise ValueError(
-                f"tiler {self.tiler.name!r} cut {found} of {tiles.pixels_NCHW.dtype}, "
-                f"wanted {wanted} of uint8 for {plan}"
-            )
-        order = tiles.patch_order_NP
-        if order is not None and order.shape != wanted[1]:
-            raise ValueError(
-                f"tiler {self.tiler.name!r} orders patches in {order.shape}, "
-                f"wanted {wanted[1]} for {plan}"
-            )
-        return tiles
+        return tuple(realise(picture, self.tiler, self.view) for picture in sample.pictures)
 
     @property
     def _bounds(self) -> Bounds:
@@ -296,3 +273,34 @@ def learned_turns(parts: Sequence[Part]) -> int:
     turns = [list(turn) for role, turn in groupby(parts, lambda part: part.role)]
     last = [turn[-1] for turn in turns if turn[-1].role == "assistant"]
     return sum(isinstance(part, TextPart) and part.loss for part in last)
+
+
+def realise(picture: PlannedPicture, tiler: TilerSpec, view: ViewFormat) -> Tiles:
+    """The views of one picture: decoded, reduced if its tiler allows it, and cut as planned.
+
+    Raises:
+        Rejection: it cannot be decoded, or is not of the size that was planned for.
+        ValueError: the tiler did not keep to its plan.
+    """
+    plan = picture.plan
+    least_size = tiler.least_size(plan, view)
+    image = of_picture(picture.ref, partial(decode, least_size=least_size))
+    if image.size not in plan.decoded_sizes(least_size):
+        raise Rejection(
+            "image-changed", f"planned as {plan.width} x {plan.height}, is {image.size}"
+        )
+    tiles = tiler.cut(image, plan, view)
+    grouped = plan.groups, plan.views * view.patches // plan.groups
+    wanted = (plan.views, 3, view.size, view.size), grouped
+    found = tiles.pixels_NCHW.shape, tiles.patch_mask_NP.shape
+    if found != wanted or tiles.pixels_NCHW.dtype != np.uint8:
+        raise ValueError(
+            f"tiler {tiler.name!r} cut {found} of {tiles.pixels_NCHW.dtype}, "
+            f"wanted {wanted} of uint8 for {plan}"
+        )
+    order = tiles.patch_order_NP
+    if order is not None and order.shape != wanted[1]:
+        raise ValueError(
+            f"tiler {tiler.name!r} orders patches in {order.shape}, wanted {wanted[1]} for {plan}"
+        )
+    return tiles

@@ -56,6 +56,7 @@ class SourceReader:
         """Number of rows of the shard."""
         if shard.name not in self._lengths:
             source, place = self._open(), _place(shard)
+            self._note(f"counting the rows of {self.label}:{shard.name}")
             try:
                 length = patiently(self._where(place), lambda: source.length(shard))
             except Exception as error:
@@ -107,6 +108,7 @@ class SourceReader:
     def _open(self) -> Source:
         if self._source is None:
             place = f"path {self.spec.path!r}"
+            self._note(f"opening {self.label}")
             try:
                 source = self.spec.open()
                 if self.spec.limit is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from torchdata.nodes import BaseNode
 
-from mmcore.data.faults import DataFault, EmptySource
+from mmcore.data.faults import DataFault, EmptySource, describe
 from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.lanes import Lane, LanePack, Note, unnoted
 from mmcore.data.reader import SourceReader
@@ -77,6 +77,11 @@ class LaneRounds(BaseNode[LanePack | Exception]):  # type: ignore[misc]  # torch
         except (DataFault, EmptySource) as error:
             self._failed = True
             return error
+        except Exception as error:
+            self._failed = True
+            fault = DataFault(f"lane {self._lanes.lanes[self._turn]}: {describe(error)}")
+            fault.__cause__ = error
+            return fault
         self._turn = (self._turn + 1) % len(self._opened)
         return pack
 

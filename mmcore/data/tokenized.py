@@ -84,8 +84,9 @@ class TokenizedSample:
 
     @property
     def encoded_bytes(self) -> int:
-        """What its pictures hold in memory before they are decoded."""
-        return sum(len(picture.ref.data or b"") for picture in self.pictures)
+        """What its pictures hold in memory before they are decoded; pages of a file share it."""
+        held = {id(picture.ref.data): picture.ref.data or b"" for picture in self.pictures}
+        return sum(map(len, held.values()))
 
     @property
     def labels(self) -> int:

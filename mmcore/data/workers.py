@@ -25,14 +25,18 @@ import torch
 
 from mmcore.data import parcel
 from mmcore.data.black_box import BlackBox
-from mmcore.data.faults import DataFault
+from mmcore.data.faults import DataFault, describe
 from mmcore.data.lane_state import LaneState
 from mmcore.data.lanes import LanePack
 from mmcore.data.rounds import LaneRounds, LaneSet
 from mmcore.interfaces import SampleKey
 
 MOST_DEATHS: Final = 5
-"""So many deaths of a worker without a pack in between end the run."""
+"""So many deaths of a worker that led nowhere, neither to a pack nor to a rejected row, end the
+run."""
+
+MOST_DEADLY: Final = 10
+"""And so do so many rows that it died at twice, without a pack in between."""
 
 SLOW_SECONDS: Final = 60.0
 """After so long a wait for a worker, what it is busy with is said."""
@@ -83,7 +87,9 @@ class _Worker:
     def __init__(self, number: int, lanes: LaneSet, ahead: int) -> None:
         self._name, self._lanes = f"data worker {number}", lanes
         self._turn = 0  # of these lanes, whose pack is received next
-        self._deaths: list[SampleKey | str] = []  # where, since the last pack
+        self._deaths: list[SampleKey | str] = []  # where, since they last led anywhere
+        self._since_pack = 0
+        self._deadly_since_pack = 0
         self._box = BlackBox(_CONTEXT)
         self._process: BaseProcess | None = None
         self._closing = threading.Event()
@@ -104,6 +110,8 @@ class _Worker:
         self._closing.set()
         if self._process is not None:
             self._process.kill()
+        if threading.current_thread() is self._thread:
+            return  # the pool was forgotten, and found by this very thread
         while self._thread.is_alive():
             try:
                 self._made.get_nowait()  # the thread may wait for room
@@ -140,13 +148,15 @@ class _Worker:
             if self._closing.is_set():  # closed meanwhile, before there was a process to kill
                 process.kill()
             try:
-                while True:
+                # What it handed over comes first; and a child of its own may hold the pipe open.
+                while receiver in wait([receiver, process.sentinel]):
                     item = parcel.receive(receiver)
                     if isinstance(item, Exception):
                         return item
                     self._made.put(self._received(item))
             except (EOFError, OSError):
-                process.join()
+                process.kill()  # of one that only seems dead nothing more is taken
+            process.join()
         return None if self._closing.is_set() else self._died(process)
 
     def _received(self, pack: LanePack) -> LanePack:
@@ -155,19 +165,26 @@ class _Worker:
         states: dict[int, LaneState] = {**self._lanes.states, lane: pack.state}
         self._lanes = attrs.evolve(self._lanes, states=states)
         self._turn = (self._turn + 1) % len(self._lanes.lanes)
-        deaths, self._deaths = self._deaths, []
+        deaths, self._since_pack = self._since_pack, 0
+        self._deaths, self._deadly_since_pack = [], 0
         if not deaths:
             return pack
-        return attrs.evolve(pack, counts={**pack.counts, DEATHS: float(len(deaths))})
+        return attrs.evolve(pack, counts={**pack.counts, DEATHS: float(deaths)})
 
     def _died(self, process: BaseProcess) -> Exception | None:
         where = self._box.read()
         again = isinstance(where, SampleKey) and where in self._deaths
         self._deaths.append(where)
+        self._since_pack += 1
         end = f"{self._name} (process {process.pid}) {_end(process)} while it was {_place(where)}"
         if len(self._deaths) >= MOST_DEATHS:
             return DataFault(f"{end}; that is {len(self._deaths)} deaths without a pack in between")
         if again and isinstance(where, SampleKey):
+            self._deadly_since_pack += 1
+            if self._deadly_since_pack >= MOST_DEADLY:
+                found = f"{self._deadly_since_pack} rows at which it died twice"
+                return DataFault(f"{end}; that is {found}, without a pack in between")
+            self._deaths = []
             self._lanes = attrs.evolve(self._lanes, deadly=self._lanes.deadly | {where})
             end += ", for the second time; the row is rejected"
         warnings.warn(f"{end}; it is started again after its last pack", stacklevel=2)
@@ -191,6 +208,11 @@ def _work(lanes: LaneSet, sender: Connection, box: BlackBox) -> None:
             parcel.send(sender, item)
     except BrokenPipeError:
         return  # the parent wants no more
+    except Exception as error:
+        # Only what nobody could catch is a death; all else is told, and costs no row.
+        fault = DataFault(f"data worker: {describe(error)}")
+        fault.add_note(traceback.format_exc())
+        parcel.send(sender, fault)
 
 
 def _end_with_parent() -> None:

@@ -44,6 +44,18 @@ class TilePlan:
         validator=attrs.validators.ge(1),
     )
 
+    def decoded_sizes(self, least_size: tuple[int, int] | None = None) -> list[tuple[int, int]]:
+        """Sizes, (width, height), that the decoded picture may have.
+
+        Its own and, where it may be reduced to ``least_size``, what JPEG decoders make of it: a
+        half, a quarter and an eighth, rounded up.
+        """
+        sizes = [(self.width, self.height)]
+        if least_size is not None:
+            parts = [(-(-self.width // part), -(-self.height // part)) for part in (2, 4, 8)]
+            sizes += [one for one in parts if one[0] >= least_size[0] and one[1] >= least_size[1]]
+        return sizes
+
 
 @attrs.frozen(eq=False)
 class Tiles:
@@ -91,6 +103,15 @@ class TilerSpec(Spec):
     ) -> TilePlan:
         """Choose the grid for a picture of this size, with at most ``max_views`` views (>= 1)."""
 
+    def least_size(self, plan: TilePlan, view: ViewFormat) -> tuple[int, int] | None:
+        """The size, (width, height), to which a picture may be reduced while it is decoded.
+
+        Where this says one, ``cut`` takes a picture of any of ``plan.decoded_sizes(least_size)``.
+        None: a picture is always decoded at its own size.
+        """
+        return None
+
     @abstractmethod
     def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
-        """Cut a decoded RGB picture as planned."""
+        """Cut a decoded RGB picture as planned; grid and mask are the plan's, whatever size the
+        picture was decoded at."""

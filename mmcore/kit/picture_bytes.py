@@ -6,6 +6,7 @@ import errno
 import posixpath
 from pathlib import Path, PurePosixPath
 from typing import Final
+from urllib.parse import quote
 
 from mmcore.interfaces import ImageRef, Rejection
 from mmcore.kit import store
@@ -49,7 +50,9 @@ def _of_url(ref: ImageRef) -> bytes:
     name = posixpath.normpath(ref.path)
     if PurePosixPath(ref.path).is_absolute() or name == ".." or name.startswith("../"):
         raise _outside(ref)
-    target = store.join(ref.root, name)
+    # A web server's client would undo escapes, after the check, and cut off what ? and # begin.
+    escaped = quote(name) if ref.root.startswith(("http://", "https://")) else name
+    target = store.join(ref.root, escaped)
     try:
         # Access that is denied is no fault of a row: it will be denied for all.
         return store.read_bytes(target)

@@ -44,7 +44,8 @@ def write_index(tar: str) -> int:
     lines = [f"{VERSION} {len(samples)}", *map(_line, samples)]
     target = Path(store.local(index_path(tar)))
     scratch = target.with_name(f".{target.name}-{os.getpid()}")
-    scratch.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")
+    text = "".join(f"{line}\n" for line in lines)
+    scratch.write_bytes(text.encode(errors="surrogateescape"))
     scratch.rename(target)
     return len(members)
 

@@ -46,3 +46,8 @@ def check_tiler(spec: TilerSpec, view: ViewFormat) -> None:
             assert (tiles.pixels_NCHW[0] == 200).all(), "the whole view comes first"
             if tiles.patch_order_NP is None:
                 assert tiles.patch_mask_NP[0].all(), "the whole view has no border"
+            for reduced in plan.decoded_sizes(spec.least_size(plan, view))[1:]:
+                again = spec.cut(image.resize(reduced), plan, view)
+                assert (again.patch_mask_NP == tiles.patch_mask_NP).all(), (
+                    f"the mask is another one where the picture was reduced to {reduced}"
+                )

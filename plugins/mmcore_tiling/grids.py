@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 Grid = tuple[int, int]
+Size = tuple[int, int]
 
 BLIP3_GRIDS: Final[tuple[Grid, ...]] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
 """The grids of BLIP-3's training code, in its order, which decides ties."""

@@ -9,7 +9,7 @@ import attrs
 
 from mmcore.interfaces import TilePlan, TilerSpec, Tiles, ViewFormat
 from mmcore_registry import doc, one_of
-from mmcore_tiling.grids import BLIP3_GRIDS, Grid, choose_grid, grids_up_to
+from mmcore_tiling.grids import BLIP3_GRIDS, Grid, Size, choose_grid, grids_up_to, place_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,7 +18,49 @@ optional, ge = attrs.validators.optional, attrs.validators.ge
 
 
 @attrs.frozen(kw_only=True)
-class SingleTilerSpec(TilerSpec):
+class _PictureTilerSpec(TilerSpec):
+    """What both tilers say about how a picture is decoded and resized."""
+
+    resize: Literal["fast", "exact"] = attrs.field(
+        default="fast",
+        validator=one_of(["fast", "exact"]),
+        metadata=doc(
+            "exact: Pillow's bicubic, bit for bit; fast: torch's, the same but for rounding, in a "
+            "third of the time"
+        ),
+    )
+    reduced_decoding: bool = attrs.field(
+        default=False,
+        metadata=doc(
+            "a JPEG of at least twice the size that it is cut from is decoded at a half, a quarter "
+            "or an eighth of it: sooner, but other pixels"
+        ),
+    )
+
+    def least_size(self, plan: TilePlan, view: ViewFormat) -> Size | None:
+        if not self.reduced_decoding:
+            return None
+        if not plan.cols:
+            return view.size, view.size
+        canvas = plan.cols * view.size, plan.rows * view.size
+        place = place_pixels(plan.width, plan.height, *canvas)
+        return max(place.width, view.size), max(place.height, view.size)
+
+    def _cut(
+        self,
+        image: Image,
+        plan: TilePlan,
+        view: ViewFormat,
+        merge: Literal["tiles", "raster-bands", "picture"],
+    ) -> Tiles:
+        from mmcore_tiling.cutting import cut_picture
+
+        least = self.least_size(plan, view)
+        return cut_picture(image, plan, view, merge=merge, resize=self.resize, least_size=least)
+
+
+@attrs.frozen(kw_only=True)
+class SingleTilerSpec(_PictureTilerSpec):
     """The whole picture squashed to one view, whatever its shape."""
 
     name: ClassVar[str] = "single"
@@ -34,13 +76,11 @@ class SingleTilerSpec(TilerSpec):
         return TilePlan(width=width, height=height, cols=0, rows=0, views=1)
 
     def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
-        from mmcore_tiling.cutting import cut_picture
-
-        return cut_picture(image, plan, view)
+        return self._cut(image, plan, view, "tiles")
 
 
 @attrs.frozen(kw_only=True)
-class AnyResTilerSpec(TilerSpec):
+class AnyResTilerSpec(_PictureTilerSpec):
     """A thumbnail and a grid of tiles that suits the picture's shape (BLIP-3, section 3.1)."""
 
     name: ClassVar[str] = "anyres"
@@ -137,9 +177,7 @@ class AnyResTilerSpec(TilerSpec):
         )
 
     def cut(self, image: Image, plan: TilePlan, view: ViewFormat) -> Tiles:
-        from mmcore_tiling.cutting import cut_picture
-
-        return cut_picture(image, plan, view, self.merge)
+        return self._cut(image, plan, view, self.merge)
 
 
 def _check_limit(max_views: int | None) -> None:

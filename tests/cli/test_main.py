@@ -58,6 +58,13 @@ def test_one_liners_are_those_of_the_verbs(group, verb, command):
     assert command.help.splitlines()[0] == group.verbs[verb]
 
 
+def test_a_recipe_in_the_place_of_a_verb_of_bench_means_its_steps(mmcore):
+    done = mmcore("bench", "no.toml", "--steps", "x")
+    assert "Usage: main bench steps" in done.stderr
+    assert "'x' is not a valid integer" in done.stderr
+    assert "No such verb 'stpes'. Did you mean 'steps'?" in mmcore("bench", "stpes").stderr
+
+
 def test_version(mmcore):
     assert mmcore("--version").stdout == f"mmcore, version {__version__}\n"
 

@@ -120,10 +120,10 @@ class _Documents(SourceReader):
         self.read: list[int] = []
         for number in range(start, stop):
             self.read.append(number)
-            yield number, {"texts": [None, "abcd"], "pictures": [b"x" * 6, None]}
+            yield number, {"texts": [None, "abcd"], "pictures": [{"bytes": b"x" * 6}, None]}
 
 
-def test_bytes_in_lists_count_against_a_visit(memory: Any) -> None:
+def test_bytes_in_lists_and_records_count_against_a_visit(memory: Any) -> None:
     reader = _Documents("documents", memory(rows=(10,)))
     RowOrder(reader, seed=5, lane=0, lanes=1, block_rows=10, visit_bytes=25).next()
     assert reader.read == [0, 1, 2]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmcore.interfaces import ImageRef, Rejection
+from mmcore.kit import store
 from mmcore.kit.picture_bytes import picture_bytes
 
 
@@ -97,3 +98,21 @@ def test_details_of_rejections_are_short_and_can_be_written():
     assert Rejection("malformed-row", "x" * 500).detail == "x" * 500
     assert Rejection("image-missing", "a\udcff").detail == "a\\udcff"
     assert str(Rejection("malformed-row", "short")) == "malformed-row: short"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("a/b.png", "a/b.png"),
+        ("%2e%2e/secret", "%252e%252e/secret"),
+        ("a b?x#y.png", "a%20b%3Fx%23y.png"),
+    ],
+)
+def test_names_are_escaped_for_web_servers_only(monkeypatch, path, asked):
+    seen = []
+    monkeypatch.setattr(store, "read_bytes", lambda url: seen.append(url) or b"x")
+    assert picture_bytes(ImageRef(path=path, root="https://h/pics")) == b"x"
+    assert picture_bytes(ImageRef(path=path, root="s3://bucket/pics")) == b"x"
+    assert seen == [f"https://h/pics/{asked}", f"s3://bucket/pics/{path}"]
+    with pytest.raises(Rejection, match="image-outside-root"):
+        picture_bytes(ImageRef(path="../secret", root="https://h/pics"))

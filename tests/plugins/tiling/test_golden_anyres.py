@@ -7,8 +7,8 @@ import pytest
 
 from mmcore_tiling.spec import AnyResTilerSpec
 
-TILER = AnyResTilerSpec()
-BANDS = AnyResTilerSpec(merge="raster-bands")
+TILER = AnyResTilerSpec(resize="exact")
+BANDS = AnyResTilerSpec(resize="exact", merge="raster-bands")
 
 
 def mosaic(mask_NP, plan, view):

@@ -66,6 +66,7 @@ def test_a_whole_picture_is_one_group_without_its_border():
 @pytest.mark.parametrize("merge", ["tiles", "raster-bands", "picture"])
 def test_any_grids_keep_the_tilers_promises(merge):
     check_tiler(AnyResTilerSpec(max_tiles=6, merge=merge), SMALL)
+    check_tiler(AnyResTilerSpec(max_tiles=6, merge=merge, reduced_decoding=True), SMALL)
 
 
 @given(
