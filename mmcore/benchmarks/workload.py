@@ -102,5 +102,3 @@ def made_up_examples(seed: int, *, largest_id: int, side: int, longest: int) -> 
         )
         words = [draw.randint(3, largest_id) for _ in range(count - 1 - len(sizes))]
         yield Example((1, *[PICTURE] * len(sizes), *words), 1 + count // 2, sizes)
-
-

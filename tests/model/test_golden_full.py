@@ -216,7 +216,10 @@ def test_five_steps_of_training(facts, model, batch):
     assert losses == pytest.approx(run["losses_before_each_step_then_final"], abs=2e-4)
 
 
-@pytest.mark.parametrize("packing", ["one pack a step", "four packs a step"])
+@pytest.mark.parametrize(
+    "packing",
+    ["one pack a step", pytest.param("four packs a step", marks=pytest.mark.slow)],
+)
 def test_thirteen_steps_of_the_timing_workload(facts, model, packing):
     timing = GOLDEN.parents[1] / "timing"
     official = json.loads((timing / "official.json").read_text())["tiny"]
