@@ -36,7 +36,7 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
 def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
     model = recipe.model
     view = model.encoder.view
-    tokens = model.token_sampler.tokens_per_view(view.patches)
+    tokens = model.token_sampler.tokens_per_view(view.grid)
     return [
         (
             "encoder",
@@ -56,7 +56,7 @@ def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
 
 def _stage(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
     view = recipe.model.encoder.view
-    tokens = recipe.model.token_sampler.tokens_per_view(view.patches)
+    tokens = recipe.model.token_sampler.tokens_per_view(view.grid)
     views, groups = stage.tiler.max_views, stage.tiler.max_groups
     sources = "1 source" if len(stage.data) == 1 else f"{len(stage.data)} sources"
     return (
