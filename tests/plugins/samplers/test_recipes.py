@@ -20,7 +20,10 @@ def refused(*changes):
 
 @pytest.mark.parametrize(
     "sampler",
-    ["model.token_sampler={use = 'mlp', pool = 2, edges = 'pad'}"],
+    [
+        "model.token_sampler={use = 'mlp', pool = 2}",
+        "model.token_sampler={use = 'pixel-shuffle'}",
+    ],
 )
 def test_patches_of_several_views_are_no_grid(sampler):
     bands = "stages.*.tiler={use = 'anyres', merge = 'raster-bands'}"
