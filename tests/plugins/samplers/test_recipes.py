@@ -23,6 +23,7 @@ def refused(*changes):
     [
         "model.token_sampler={use = 'mlp', pool = 2}",
         "model.token_sampler={use = 'pixel-shuffle'}",
+        "model.token_sampler={use = 'c-abstractor', token_rows = 2}",
     ],
 )
 def test_patches_of_several_views_are_no_grid(sampler):
