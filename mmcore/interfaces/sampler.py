@@ -57,6 +57,14 @@ class TokenSamplerSpec(FilledSpec):
             ValueError: it cannot take such views; the message says what it wants.
         """
 
+    def compression(self, grid: PatchGrid) -> float:
+        """How many patches there are for every token.
+
+        Raises:
+            ValueError: it cannot take such views.
+        """
+        return grid.patches / self.tokens_per_view(grid)
+
     @abstractmethod
     def build(
         self, *, dim_in: int, dim_out: int, grid: PatchGrid, attention: Attention
