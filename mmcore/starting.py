@@ -199,7 +199,7 @@ def _facts(table: ModelTable) -> dict[str, object]:
     facts |= {
         "the encoder's view": f"{view.size} px in {view.patch_rows} x {view.patch_cols} patches",
         "the encoder's width": table.encoder.feature_width,
-        "tokens of a view": table.token_sampler.tokens_per_view(view.patches),
+        "tokens of a view": table.token_sampler.tokens_per_view(view.grid),
         "the LLM's width": llm.embedding_width,
     }
     try:
