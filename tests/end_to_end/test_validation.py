@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,9 @@ def test_the_best_checkpoint_can_be_asked_and_begun_from(validated) -> None:
     begun = ("run", "mini.toml", "--set", "name=again", "--stage", "answers", "--from", best)
     validated.mmcore(*begun)
     assert len(validated.losses("again")) == 6
+    page = Path(validated.mmcore("report", "runs/again").strip()).read_text()
+    assert "Loss by source" in page
+    assert "at step 6" in page
 
 
 def test_a_run_that_was_killed_before_it_kept_its_best_keeps_it_later(
