@@ -230,7 +230,8 @@ def _figure(story: Story, title: str, note: str, draw: Callable[[Axes], None]) -
         axis.set_axisbelow(True)
         draw(axis)
         _stage_borders(axis, story)
-        axis.set_xlim(story.steps[0]["step"] - 1, story.steps[-1]["step"])
+        first, last = story.steps[0]["step"] - 1, story.steps[-1]["step"]
+        axis.set_xlim(first, last + 0.015 * (last - first))
         axis.set_xlabel("step")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))

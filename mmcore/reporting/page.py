@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmcore.evaluation.table import with_interval
 from mmcore.interfaces import KindScore
+from mmcore.reporting.durations import duration
 from mmcore.reporting.figures import Figure, figures
 from mmcore.reporting.stages import stage_rows, time_shares
 from mmcore.reporting.story import Story
@@ -47,17 +48,6 @@ def render(story: Story) -> str:
     )
     # A file's name need not be UTF-8, and a page must be.
     return page.encode(errors="backslashreplace").decode()
-
-
-def duration(seconds: float) -> str:
-    """``2 h 05 min``, ``4 min 10 s`` or ``7.3 s``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes:02} min"
 
 
 def _scores(story: Story) -> dict[tuple[str, str], dict[str, KindScore]]:

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmcore.interfaces import Evaluation, KindScore
+from mmcore.reporting.durations import duration
 from mmcore.reporting.figures import figures
-from mmcore.reporting.page import duration, render
+from mmcore.reporting.page import render
 from mmcore.reporting.stages import stage_rows, time_shares
 from mmcore.reporting.story import ReportError, read
 from mmcore.reporting.thinning import thinned
