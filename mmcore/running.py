@@ -330,7 +330,6 @@ class _Run:
                         max_skipped_in_a_row=guards.max_skipped_in_a_row,
                         early_stop=_early_stop(stage),
                         spikes=self._spikes(),
-                        segment_losses=learning.module.segment_losses,
                         module=learning.module,
                         measured=measured(self._recipe, stage, self._device),
                         validation=validation,

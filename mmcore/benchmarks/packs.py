@@ -141,7 +141,7 @@ def packer(recipe: Recipe, stage: Stage, *, bounded: bool) -> Packer:
     return Packer(
         tiler=stage.tiler,
         view=view,
-        tokens_per_view=recipe.model.token_sampler.tokens_per_view(view.patches),
+        tokens_per_view=recipe.model.token_sampler.tokens_per_view(view.grid),
         image_id=recipe.model.llm.text().image_id,
         max_tokens=stage.batch.max_tokens if bounded else None,
         max_views=stage.batch.max_views if bounded else None,
