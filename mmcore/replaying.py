@@ -316,7 +316,7 @@ class _Replayer:
             seed=self._recipe.seed,
             max_rejected_share=1.0,
             max_skipped_in_a_row=NEVER,
-            segment_losses=learning.module.segment_losses,
+            module=learning.module,
         )
         return _Scene(run, in_turn, ModuleNorms(learning.module, model))
 

@@ -11,6 +11,7 @@ import attrs
 import torch
 
 from mmcore import assemble, rollbacks
+from mmcore.adapters import check_adapters
 from mmcore.data.epochs import count_rows
 from mmcore.data.largest import largest_pack
 from mmcore.data.loader import PackLoader
@@ -114,13 +115,14 @@ def run(
         root: where run folders lie.
 
     Raises:
-        RunError, RunFolderError: it cannot be started like this.
+        RunError, RunFolderError, LoraError: it cannot be started like this.
         CheckpointError, WeightsError: what it should start from is missing or damaged.
         DataFault, TooManyRejectedError, DivergedError: it must not go on.
     """
     weights = None if begin_from is None else Path(begin_from)
     world = world_from_environment()
     check_processes(recipe, world.size)
+    check_adapters(recipe)
     folder = Path(root) / recipe.name
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))
@@ -328,7 +330,6 @@ class _Run:
                         max_skipped_in_a_row=guards.max_skipped_in_a_row,
                         early_stop=_early_stop(stage),
                         spikes=self._spikes(),
-                        segment_losses=learning.module.segment_losses,
                         module=learning.module,
                         measured=measured(self._recipe, stage, self._device),
                         validation=validation,

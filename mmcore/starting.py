@@ -79,9 +79,7 @@ def span(
             begun.
     """
     if stage is not None and until is not None:
-        raise RunError(
-            f"--stage {stage} trains one stage, so --until {until} says nothing: drop it"
-        )
+        raise RunError(f"--stage {stage} trains that stage alone; leave out --until {until}")
     last = _number(recipe, stage if stage is not None else until)
     if stage is None and weights is None:
         return Span(None, last)  # where the folder ends
@@ -201,7 +199,7 @@ def _facts(table: ModelTable) -> dict[str, object]:
     facts |= {
         "the encoder's view": f"{view.size} px in {view.patch_rows} x {view.patch_cols} patches",
         "the encoder's width": table.encoder.feature_width,
-        "tokens of a view": table.token_sampler.tokens_per_view(view.patches),
+        "tokens of a view": table.token_sampler.tokens_per_view(view.grid),
         "the LLM's width": llm.embedding_width,
     }
     try:
