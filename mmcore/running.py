@@ -18,8 +18,8 @@ from mmcore.evaluation import records
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
 from mmcore.interfaces import Evaluation, RunInfo, SourceSpec, StageInfo, TaskSpec, Tracker, World
+from mmcore.model.initial import Initial
 from mmcore.model.trainable import PartSize
-from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, to_toml
 from mmcore.rejected_log import RejectedLog
 from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
@@ -210,11 +210,14 @@ class _Run:
         self._make_up(stage)
         start = _start(self._folder)
         goes_on = progress.stage_step > 0
-        model = self._model(start)
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
-        learning = assemble.learning(self._recipe, stage, model, self._world)
-        if start is not None and goes_on:
-            learning.engine.restore(start.states())
+        learning = assemble.started(
+            self._recipe,
+            stage,
+            self._initial(start),
+            self._world,
+            start.states() if start is not None and goes_on else None,
+        )
         if self._world.is_main:
             summary = (*map(_learns, learning.parts), *self._audit(stage, prepared))
             number, stages = progress.stage_index + 1, len(self._recipe.stages)
@@ -271,10 +274,10 @@ class _Run:
             make_up(node, self._hooks.activity)
         barrier()
 
-    def _model(self, start: Checkpoint | None) -> VisionLanguageModel:
+    def _initial(self, start: Checkpoint | None) -> Initial:
         if start is None:
-            return assemble.build_model(self._recipe, self._device)[0]
-        return assemble.model_of_checkpoint(self._recipe, start.path, self._device)
+            return assemble.initial_model(self._recipe.model, self._recipe.seed, self._device)
+        return assemble.initial_of_checkpoint(self._recipe, start.path, self._device)
 
     def _audit(self, stage: Stage, prepared: Preparer) -> list[str]:
         """Look at the first samples before they cost anything; the findings in lines.
@@ -305,7 +308,7 @@ class _Run:
         if not waiting:
             return
         self._make_up(self._recipe.evaluations)
-        model = self._model(_start(self._folder))
+        model = self._initial(_start(self._folder)).filled(self._device)
         stages = {stage.name: stage for stage in self._recipe.stages}
         for label, spec in waiting:
             self._hooks.activity(f"asking {label} ({spec.samples} questions at most)")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -118,11 +118,28 @@ class Engine(Protocol):
         """Let go of weights, gradients and moments; the engine is not used any more."""
 
 
+@runtime_checkable
+class FillingEngine(Engine, Protocol):
+    """An engine that gives its module's parameters their storage itself."""
+
+    def fill(self, values: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> None:
+        """Take the values of parameters, one by one; those that are not named keep theirs.
+
+        Args:
+            values: names in the module, and what makes the whole value on the CPU. It gives the
+                same on every rank, and need not be called on all of them.
+        """
+
+
 @attrs.frozen(kw_only=True)
 class EngineSpec(Spec):
     """Describes an engine."""
 
     kind: ClassVar[str] = "engine"
+    fills: ClassVar[bool] = False
+    """Whether its engine is a ``FillingEngine``, and takes a module whose parameters are on torch's
+    meta device: so that no rank ever has the whole model. Any other is given one with its values,
+    on its device."""
 
     precision: Literal["fp32", "bf16"] = attrs.field(
         default="bf16",

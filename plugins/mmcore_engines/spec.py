@@ -36,6 +36,7 @@ class TorchSpec(EngineSpec):
     """
 
     name: ClassVar[str] = "torch"
+    fills: ClassVar[bool] = True
 
     @property
     def multi_process(self) -> bool:
@@ -104,6 +105,7 @@ class DeepSpeedSpec(EngineSpec):
     """
 
     name: ClassVar[str] = "deepspeed"
+    fills: ClassVar[bool] = True
 
     zero: int = attrs.field(
         default=2,
