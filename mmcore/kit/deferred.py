@@ -130,7 +130,7 @@ class Recording(TorchDispatchMode):
             if not _wants_numbers(func, tree, tensors):
                 return self._record(func, tree)
             tree = tree_map(self._real, tree)
-        elif _puts_off(func, tensors, tree[1]):
+        elif _puts_off(func, tensors, tree):
             return self._record(func, tree)
         return func(*tree[0], **tree[1])
 
@@ -291,12 +291,14 @@ def _makes(func: Any) -> bool:
     return not tensor_in and any(one.name == "device" for one in arguments)
 
 
-def _puts_off(func: Any, tensors: Sequence[torch.Tensor], kwargs: Mapping[str, Any]) -> bool:
+def _puts_off(func: Any, tensors: Sequence[torch.Tensor], tree: _Call) -> bool:
     """Whether an operation on real tensors, or on none, is recorded rather than done."""
+    args, kwargs = tree
     if kwargs.get("device") not in (None, CPU, META):
         return False
     if not tensors:
-        return _makes(func)
+        # One without elements is about to be given a storage that is real, as by safetensors.
+        return _makes(func) and args[:1] != ([0],)
     looks = any(one.alias_info is not None for one in func._schema.arguments)
     on_cpu = all(one.device == CPU for one in tensors)
     return on_cpu and not looks and max(one.numel() for one in tensors) > LARGE

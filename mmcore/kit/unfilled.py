@@ -40,7 +40,8 @@ class Unfilled:
     def _make(self, parameter: nn.Parameter) -> Make:
         if parameter.is_meta:
             return partial(self.recording.read, self.recording.place(parameter))
-        return parameter.detach
+        value = parameter.detach()  # now: an engine may take the parameter's storage away
+        return lambda: value
 
     def place_others(self, device: torch.device) -> None:
         """Put everything that is no parameter without storage on a device, with its values; what

@@ -126,8 +126,9 @@ def test_files_and_draws_differ_where_files_were_named(outcomes) -> None:
         name for name in drawn if drawn[name] == files[name]
     }
     assert "llm" in same
-    assert drawn["encoder.trunk.blocks.0.attn.qkv.weight"] != (
-        files["encoder.trunk.blocks.0.attn.qkv.weight"]
+    assert (
+        drawn["encoder.trunk.blocks.0.attn.qkv.weight"]
+        != (files["encoder.trunk.blocks.0.attn.qkv.weight"])
     )
 
 

@@ -70,9 +70,7 @@ def start(plan: dict, world) -> dict:
     deepspeed_engine.DeepSpeedEngine.fill = watched("filling", fill, found)
     try:
         with Watch() as watch:
-            initial = assemble.initial_model(
-                recipe.model, recipe.seed, torch.device(world.device)
-            )
+            initial = assemble.initial_model(recipe.model, recipe.seed, torch.device(world.device))
         found["building"] = watch.grown
         begun = assemble.started(recipe, recipe.stages[0], initial, world)
     finally:
