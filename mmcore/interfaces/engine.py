@@ -71,7 +71,7 @@ class EngineMemory:
     Attributes:
         weights: number format of the module's weights in the forward pass.
         items: what is there while a pack is computed.
-        start: bytes at the most while the engine is being built.
+        start: bytes at the most before the first step, apart from a parameter on its way.
         backward: what is there beside the items in a backward pass, and not in a forward pass.
     """
 

@@ -47,15 +47,17 @@ class Unfilled:
         """Put everything that is no parameter without storage on a device, with its values; what
         shares a storage still does."""
         parameters = {id(one) for one in self.module.parameters()}
-        sharing: dict[int, list[tuple[torch.Tensor, Place]]] = {}
-        for tensor in {id(one): one for one in _tensors(self.module)}.values():
+        sharing: dict[int, dict[int, Place]] = {}
+        for tensor in _tensors(self.module):
             if tensor.is_meta and id(tensor) not in parameters:
                 place = self.recording.place(tensor)
-                sharing.setdefault(place.storage, []).append((tensor, place))
-        for key, group in sharing.items():
+                sharing.setdefault(place.storage, {})[id(tensor)] = place
+        placed: dict[int, torch.Tensor] = {}
+        for key, places in sharing.items():
             storage = _moved(self.recording.storage(key), device)
-            for tensor, place in group:
-                become(tensor, place.on(storage))
+            placed |= {tensor: place.on(storage) for tensor, place in places.items()}
+        for one in self.module.modules():
+            _replace(vars(one), placed)
         for _, tensor in _named(self.module):
             if not tensor.is_meta:  # it had numbers from the beginning
                 tensor.data = tensor.data.to(device)
@@ -103,15 +105,13 @@ def build_unfilled(
 
 
 @torch.no_grad()
-def become(tensor: torch.Tensor, value: torch.Tensor) -> None:
-    """Turn a tensor into another one, wherever it is referred to; it stays a parameter, with its
-    attributes, if it is one."""
-    new = value
-    if isinstance(tensor, nn.Parameter):
-        new = nn.Parameter(value, requires_grad=tensor.requires_grad)
-        new.__class__ = tensor.__class__
-    new.__dict__.update(tensor.__dict__)
-    torch.utils.swap_tensors(tensor, new)  # type: ignore[no-untyped-call]  # torch's
+def become(parameter: nn.Parameter, value: torch.Tensor) -> None:
+    """Give a parameter on the meta device this value, wherever it is referred to; it keeps its
+    attributes."""
+    new = nn.Parameter(value, requires_grad=parameter.requires_grad)
+    new.__class__ = parameter.__class__
+    new.__dict__.update(parameter.__dict__)
+    torch.utils.swap_tensors(parameter, new)  # type: ignore[no-untyped-call]  # torch's
 
 
 def _moved(storage: torch.UntypedStorage, device: torch.device) -> torch.UntypedStorage:
@@ -134,9 +134,24 @@ def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
 def _within(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for inner in value.values():
             yield from _within(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _within(inner)
+
+
+def _replace(value: Any, others: Mapping[int, torch.Tensor]) -> Any:
+    """The value with other tensors, by the identity of those in it, where ``_within`` finds them.
+    A buffer cannot ``become`` another, since it may have views."""
+    if isinstance(value, torch.Tensor):
+        return others.get(id(value), value)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            value[key] = _replace(inner, others)
+    elif isinstance(value, list):
+        value[:] = [_replace(inner, others) for inner in value]
+    elif isinstance(value, tuple) and any(True for _ in _within(value)):
+        return tuple(_replace(inner, others) for inner in value)
+    return value
