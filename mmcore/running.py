@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 import attrs
 import torch
 
-from mmcore import assemble
+from mmcore import __version__, assemble
 from mmcore.data.epochs import count_rows
 from mmcore.data.prepare import Preparer
 from mmcore.evaluation import records
@@ -24,6 +25,7 @@ from mmcore.recipe import Recipe, Stage, labels, to_toml
 from mmcore.rejected_log import RejectedLog
 from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
 from mmcore.training import checkpoint
+from mmcore.training.agreement import check_agreement
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
@@ -106,6 +108,7 @@ def run(
             write_environment(folder, world.size, world.device)
         barrier()
         start = _start(folder)
+        check_agreement(_facts(folder, text, start))
         info = RunInfo(recipe.name, folder, start.progress.step if start else 0, text)
         trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
         hooks = Hooks([RejectedLog(folder), *trackers, *listeners], world)
@@ -127,6 +130,16 @@ def run(
         finished=finished,
         is_main=world.is_main,
     )
+
+
+def _facts(folder: Path, text: str, start: Checkpoint | None) -> dict[str, str]:
+    """What all ranks must have found alike before the first step."""
+    return {
+        "the version of mmcore": __version__,
+        "the recipe (its hash)": hashlib.sha256(text.encode()).hexdigest()[:12],
+        f"{folder}/": "there" if folder.is_dir() else "missing",
+        "the checkpoint to start from": start.path.name if start else "none",
+    }
 
 
 def check_processes(recipe: Recipe, processes: int) -> None:

@@ -78,7 +78,7 @@ def start(plan: dict, world) -> dict:
         deepspeed_engine.DeepSpeedEngine.fill = fill
     hashes = {
         state.name: hashlib.sha256(
-            state.weight.contiguous().view(-1).view(torch.uint8).numpy()
+            state.weight.float().contiguous().view(-1).view(torch.uint8).numpy()
         ).hexdigest()
         for state in (begun.engine.parameter_states() if plan.get("hashes", True) else ())
     }
