@@ -134,15 +134,20 @@ def test_torchrun_on_two_hosts(launches, losses):
     losses("torchrun")
 
 
-def test_the_launcher_of_deepspeed_with_a_file_of_hosts(launches, losses, workplace):
-    (workplace.folder / "hosts").write_text("localhost slots=2\n")
-    launches.finish(
+def test_the_launcher_of_deepspeed_with_a_file_of_two_hosts(launches, losses, workplace):
+    """Typed on each host, as where there is no ssh; with it, it is typed once."""
+    (workplace.folder / "hosts").write_text("localhost slots=1\n127.0.0.1 slots=1\n")
+    port = free_port()
+    hosts = [
         launches.start(
-            BIN / "deepspeed", "--hostfile", "hosts", "--master_port", free_port(),
+            BIN / "deepspeed", "--hostfile", "hosts", "--no_ssh", "--node_rank", rank,
+            "--master_addr", "127.0.0.1", "--master_port", port,
             "--no_local_rank", "--module", "mmcore", *words("hosts"),
             DS_ACCELERATOR="cpu",
         )
-    )  # fmt: skip
+        for rank in range(2)
+    ]  # fmt: skip
+    launches.finish(*hosts)
     losses("hosts")
 
 
@@ -197,3 +202,27 @@ def test_a_killed_rank_is_told_and_the_other_is_not_heard_with_a_traceback(launc
     assert "Error: killed: rank 1 by SIGKILL" in output
     assert "Traceback" not in output
     assert not any(map(exists, ranks))
+
+
+@pytest.mark.parametrize("launcher", ["procs", "torchrun"])
+def test_what_only_one_rank_knows_is_what_is_read(launches, workplace, launcher):
+    """The folder of a run is rank 0's business; the others wait for it meanwhile."""
+    workplace.mmcore("run", "mini.toml", "--set", "name=taken", "--set", "seed=9")
+    command = (
+        [sys.executable, "-m", "mmcore", *words("taken"), "--procs", 2]
+        if launcher == "procs"
+        else [
+            *(BIN / "torchrun", "--nproc-per-node", 2, "--master-port", free_port()),
+            *("-m", "mmcore", *words("taken")),
+        ]
+    )
+    process = launches.start(*command)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    told = [line for line in output.splitlines() if line.startswith("error:")]
+    [own] = [line for line in told if line.endswith("runs/taken was made for another recipe:")]
+    [other] = [line for line in told if line is not own]
+    assert "rank 1 ends, as it lost the connection to another rank" in other
+    if launcher == "procs":
+        assert "Error: rank 0 failed; its message is above" in output
+        assert "Traceback" not in output
