@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,10 @@ SIGNS = (
 )
 """What torch's backends say when a peer has ended, in small letters."""
 
+AFTER_YOU_SECONDS = 3.0
+"""How long a rank that was left alone stays: launchers take the process that ends first for the one
+that failed, and end the others."""
+
 
 class LostRankError(RuntimeError):
     """Another rank has ended; the reason is that one's to tell."""
@@ -31,6 +36,7 @@ def naming_lost_ranks(world: World) -> Iterator[None]:
     except RuntimeError as error:
         if world.size == 1 or not _left_alone(error):
             raise
+        time.sleep(AFTER_YOU_SECONDS)
         said = str(error).partition("\n")[0]
         raise LostRankError(
             f"rank {world.rank} ends, as it lost the connection to another rank, whose own message "

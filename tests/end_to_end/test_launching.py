@@ -223,6 +223,8 @@ def test_what_only_one_rank_knows_is_what_is_read(launches, workplace, launcher)
     [own] = [line for line in told if line.endswith("runs/taken was made for another recipe:")]
     [other] = [line for line in told if line is not own]
     assert "rank 1 ends, as it lost the connection to another rank" in other
-    if launcher == "procs":
+    if launcher == "torchrun":
+        assert "rank      : 0 " in output.partition("Root Cause")[2]
+    else:
         assert "Error: rank 0 failed; its message is above" in output
         assert "Traceback" not in output

@@ -13,7 +13,7 @@ import pytest
 from torch import distributed as torch_distributed
 
 from mmcore.interfaces import World
-from mmcore.training import ranks
+from mmcore.training import lost_ranks, ranks
 from mmcore.training.lost_ranks import LostRankError, naming_lost_ranks
 from mmcore.training.ranks import RanksError, distributed
 
@@ -76,7 +76,8 @@ def test_other_errors_stay_what_they_are(error, size):
         "NCCL communicator was aborted on rank 1.",
     ],
 )
-def test_words_of_the_backends_are_known(said):
+def test_words_of_the_backends_are_known(said, monkeypatch):
+    monkeypatch.setattr(lost_ranks, "AFTER_YOU_SECONDS", 0.0)
     kind = torch_distributed.DistBackendError if "NCCL" in said else RuntimeError
     lost = pytest.raises(LostRankError, match="rank 3 ends")
     with lost as caught, naming_lost_ranks(World(rank=3, size=4)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from mmcore.cli.errors import exit_code
+from mmcore.training import lost_ranks
 from mmcore.training.agreement import check_agreement
 from mmcore.training.ranks import RanksError, barrier, distributed
 
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    lost_ranks.AFTER_YOU_SECONDS = 0.1
     try:
         main()
     except Exception as error:
