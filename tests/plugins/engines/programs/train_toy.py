@@ -6,15 +6,15 @@ Letters: T packed tokens, E width, L labelled positions.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from mmcore.interfaces import Engine, PackedBatch, ParameterGroup, ParameterState, World
+from mmcore.training.ranks import distributed, sum_floats
 from mmcore.training.step_module import TrainingStep
 from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
 from mmcore_optim.spec import AdamWSpec
@@ -125,9 +125,7 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
                 total += engine.backward(one, [divisor])
         norms.append(float(engine.step(1.0 / (1 + number))))
         parts.append({part: float(norm) for part, norm in engine.part_norms().items()})
-        if world.size > 1:
-            distributed.all_reduce(total)
-        losses.append(float(total) / divisor)
+        losses.append(sum_floats([float(total)])[0] / divisor)
     if "save" in plan:
         written(engine.parameter_states(), world.rank, Path(str(plan["save"])))
     sums = engine.evaluate(pack(7), [1.0])
@@ -148,16 +146,11 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    rank = int(os.environ.get("RANK", "0"))
-    world = World(rank, int(os.environ.get("WORLD_SIZE", "1")), local_rank=rank)
-    if world.size > 1:
-        distributed.init_process_group("gloo")
     plans = json.loads((folder / "plans.json").read_text())
-    outcome = [train(plan, world) for plan in plans]
-    if world.is_main:
-        (folder / "outcome.json").write_text(json.dumps(outcome))
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    with distributed() as world:
+        outcome = [train(plan, world) for plan in plans]
+        if world.is_main:
+            (folder / "outcome.json").write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":
