@@ -20,6 +20,8 @@ from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
 from mmcore_optim.spec import AdamWSpec
 
 VOCABULARY, WIDTH, PACKS = 11, 6, 4
+SMALL_BUCKETS = {"zero_optimization": {"reduce_bucket_size": 100_000}}
+"""DeepSpeed's own of a gigabyte are made anew for every pack."""
 
 
 class Toy(nn.Module):
@@ -93,7 +95,7 @@ def build(plan: dict[str, object], world: World, objective: NextToken) -> tuple[
     optimizer = AdamWSpec(lr=0.05, clip_norm=float(str(plan.get("clip_norm", 0.5))))
     precision = plan.get("precision", "fp32")
     spec = (
-        DeepSpeedSpec(zero=plan["zero"], precision=precision)
+        DeepSpeedSpec(zero=plan["zero"], precision=precision, overrides=SMALL_BUCKETS)
         if "zero" in plan
         else TorchSpec(precision=precision)
     )
@@ -131,6 +133,7 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
     sums = engine.evaluate(pack(7), [1.0])
     weights = {one.name: one.weight.tolist() for one in engine.parameter_states()}
     scale = model.scale.item()
+    updated = sum(one.numel() for one in engine._shards.updated()) if "zero" in plan else None
     engine.close()
     held = sum(one.untyped_storage().nbytes() for one in model.parameters())
     return {
@@ -141,6 +144,7 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
         "weights": weights,
         "scale": scale,
         "held": held,
+        "updated": updated,
     }
 
 
