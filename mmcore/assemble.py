@@ -99,6 +99,7 @@ def empty_model(table: ModelTable, seed: int, device: torch.device) -> VisionLan
         token_sampler = table.token_sampler.build(
             dim_in=table.encoder.feature_width,
             dim_out=table.llm.embedding_width,
+            grid=table.encoder.view.grid,
             attention=attention,
         )
         torch.manual_seed(seed_of(seed, "llm"))
@@ -113,7 +114,7 @@ def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
         text=text,
         tiler=stage.tiler,
         view=view,
-        tokens_per_view=model.token_sampler.tokens_per_view(view.patches),
+        tokens_per_view=model.token_sampler.tokens_per_view(view.grid),
         max_tokens=stage.batch.max_tokens,
         max_views=stage.batch.max_views,
         fit=stage.fit,

@@ -11,6 +11,7 @@ import attrs
 import torch
 
 from mmcore import assemble, rollbacks
+from mmcore.adapters import check_adapters
 from mmcore.data.epochs import count_rows
 from mmcore.data.largest import largest_pack
 from mmcore.data.loader import PackLoader
@@ -34,10 +35,18 @@ from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, task_labels, to_toml
 from mmcore.rejected_log import RejectedLog
-from mmcore.run_folder import CHECKPOINTS, Resume, locked, prepare, write_environment, write_whole
+from mmcore.run_folder import (
+    CHECKPOINTS,
+    STAGE_FILE,
+    Resume,
+    locked,
+    prepare,
+    write_environment,
+    write_whole,
+)
 from mmcore.stage_measures import measured
 from mmcore.stage_validation import BestKeeper, ValidationLog, stage_validation
-from mmcore.starting import RunError, Span, begun, model_from, span
+from mmcore.starting import RunError, Span, began, begun, model_from, span
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint, CheckpointError
 from mmcore.training.checkpoint_write import Keeping
@@ -59,9 +68,6 @@ class AuditError(ValueError):
 
 
 SHOWN_FAULTS = 10
-
-STAGE_FILE = "stage-{}.json"
-"""What a finished stage was trained on: its progress, in the run folder."""
 
 
 @attrs.frozen
@@ -109,13 +115,14 @@ def run(
         root: where run folders lie.
 
     Raises:
-        RunError, RunFolderError: it cannot be started like this.
+        RunError, RunFolderError, LoraError: it cannot be started like this.
         CheckpointError, WeightsError: what it should start from is missing or damaged.
         DataFault, TooManyRejectedError, DivergedError: it must not go on.
     """
     weights = None if begin_from is None else Path(begin_from)
     world = world_from_environment()
     check_processes(recipe, world.size)
+    check_adapters(recipe)
     folder = Path(root) / recipe.name
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))
@@ -123,9 +130,15 @@ def run(
         if world.is_main:
             stack.enter_context(locked(folder))
             done = _progress(folder) if resume == "auto" else None
-            span(recipe, done, stage=stage, until=until, weights=weights)
+            asked = span(recipe, done, stage=stage, until=until, weights=weights)
             prepare(folder, to_toml(recipe), resume, begun=begun(done))
-            write_environment(folder, world.size, world.device)
+            write_environment(
+                folder,
+                world.size,
+                world.device,
+                after_step=done.step if done else 0,
+                began=began(recipe, asked, done),
+            )
         barrier()
         wanted = span(recipe, _progress(folder), stage=stage, until=until, weights=weights)
         listeners = tuple(listeners)

@@ -45,6 +45,17 @@ class Span:
         return self.weights is not None and progress.stage_index < (self.first or 0)
 
 
+def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
+    """The stage that is begun now from named weights, and these; None where none is.
+
+    Args:
+        done: how far the run folder has come.
+    """
+    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+        return None
+    return recipe.stages[wanted.first or 0].name, wanted.weights
+
+
 def span(
     recipe: Recipe,
     done: Progress | None,
@@ -68,9 +79,7 @@ def span(
             begun.
     """
     if stage is not None and until is not None:
-        raise RunError(
-            f"--stage {stage} trains one stage, so --until {until} says nothing: drop it"
-        )
+        raise RunError(f"--stage {stage} trains that stage alone; leave out --until {until}")
     last = _number(recipe, stage if stage is not None else until)
     if stage is None and weights is None:
         return Span(None, last)  # where the folder ends
@@ -190,7 +199,7 @@ def _facts(table: ModelTable) -> dict[str, object]:
     facts |= {
         "the encoder's view": f"{view.size} px in {view.patch_rows} x {view.patch_cols} patches",
         "the encoder's width": table.encoder.feature_width,
-        "tokens of a view": table.token_sampler.tokens_per_view(view.patches),
+        "tokens of a view": table.token_sampler.tokens_per_view(view.grid),
         "the LLM's width": llm.embedding_width,
     }
     try:

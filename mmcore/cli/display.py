@@ -97,7 +97,7 @@ class RunDisplay:
     def mmcore_evaluated(self, evaluation: Evaluation) -> None:
         self._end_bar()
         kinds = ", ".join(
-            f"{score.kind} {score.accuracy:.0%} (constant {score.constant:.0%})"
+            f"{score.kind} {score.accuracy:.0%} (luck {score.luck:.0%})"
             for score in evaluation.scores
         )
         moment = f"after {evaluation.after}" if evaluation.after else "before training"

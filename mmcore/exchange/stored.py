@@ -37,6 +37,8 @@ class Stored:
         aside: names of what was kept aside.
         origin: the foreign checkpoint that it was imported from, or None.
         tokenizer: content of the LLM's tokenizer files.
+        checkpoint: of a run folder, the newest; its adapters, if it has any, are merged into the
+            weights among ``tensors``.
     """
 
     file: ModelFile
@@ -44,6 +46,7 @@ class Stored:
     aside: frozenset[str]
     origin: Origin | None
     tokenizer: Mapping[str, bytes]
+    checkpoint: Checkpoint | None = None
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def _open_checkpoint(checkpoint: Checkpoint, folder: Path, last: bool = False) -
         precision=recipe.engine.precision,
     )
     with opened_weights(checkpoint) as tensors:
-        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file))
+        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file), checkpoint)
 
 
 def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:

@@ -17,7 +17,7 @@ S sequences (samples) of a pack, B prompts, C/H/W channels, height, width.
 """
 
 from mmcore.interfaces.attention import Attention, PackedLayout
-from mmcore.interfaces.encoder import Encoder, EncoderSpec, ViewFormat
+from mmcore.interfaces.encoder import Encoder, EncoderSpec, PatchGrid, ViewFormat
 from mmcore.interfaces.engine import (
     Engine,
     EngineMemory,
@@ -120,6 +120,7 @@ __all__ = [
     "ParameterGroup",
     "ParameterState",
     "Part",
+    "PatchGrid",
     "Question",
     "Rejection",
     "Renaming",

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import LLM, Lora, PackedBatch
-from mmcore.model.lora import LoraError, adapt, adapters_off
+from mmcore.model.lora import LoraError, adapt, adaptable, adapters_off, chosen
 from mmcore.model.splice import splice
 
 
@@ -53,12 +53,20 @@ class VisionLanguageModel(nn.Module):
                 continue
             if part in self.loras:
                 raise LoraError(f"{part} has adapters already: {self.loras[part]}")
-            unused = [name.removeprefix(f"{part}.") for name in self.frozen_for_good]
-            try:
-                adapt(self.get_submodule(part), lora, seed=seed, frozen_for_good=unused)
-            except LoraError as error:
-                raise LoraError(f"lora of {part}: {error}") from None
+            adapt(self.get_submodule(part), lora, self.layers_for(part, lora), seed=seed)
             self.loras[part] = lora
+
+    def layers_for(self, part: str, lora: Lora) -> list[str]:
+        """Names, within the part, of the layers that would get these adapters.
+
+        Raises:
+            LoraError: a target names no layer, or there is none that could have one.
+        """
+        unused = [name.removeprefix(f"{part}.") for name in self.frozen_for_good]
+        try:
+            return chosen(lora, adaptable(self.get_submodule(part), unused))
+        except LoraError as error:
+            raise LoraError(f"lora of {part}: {error}") from None
 
     def without_adapters(self) -> AbstractContextManager[None]:
         """Within, the model computes what it would without its adapters."""

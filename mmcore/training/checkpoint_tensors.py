@@ -15,25 +15,31 @@ from mmcore.training.checkpoint_format import weight_key
 
 
 @contextmanager
-def opened_weights(checkpoint: Checkpoint, *, merge: Collection[str] = PARTS) -> Iterator[Tensors]:
+def opened_weights(
+    checkpoint: Checkpoint, *, merge: Collection[str] = PARTS, add: bool = True
+) -> Iterator[Tensors]:
     """What the model of a checkpoint consists of; moments are left where they are.
 
     Args:
         checkpoint: loaded, so known to be whole.
         merge: parts whose adapters are added to the weights that they stand beside; their names
             are then as if there had never been any.
+        add: if not, the adapters of these parts are left out instead.
     """
     with ExitStack() as stack:
-        yield _Weights(checkpoint, frozenset(merge) & checkpoint.manifest.loras.keys(), stack)
+        merged = frozenset(merge) & checkpoint.manifest.loras.keys()
+        yield _Weights(checkpoint, merged, add, stack)
 
 
 class _Weights:
     """Names as the model has them, mapped to those of the checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, merge: frozenset[str], stack: ExitStack) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, merge: frozenset[str], add: bool, stack: ExitStack
+    ) -> None:
         self.origin = str(checkpoint.path)
         self._facts = checkpoint.manifest.tensors
-        self._loras = {part: checkpoint.manifest.loras[part] for part in merge}
+        self._loras = {part: checkpoint.manifest.loras[part] for part in merge if add}
         self._stored = {
             plain_name(name) if _part(name) in merge else name: name
             for name in self._facts

@@ -21,6 +21,7 @@ from mmcore.training.guards import (
     check_finite,
     check_rejected,
     memory_told,
+    update_told,
 )
 from mmcore.training.hooks import Hooks
 from mmcore.training.incidents import try_largest, watch_losses
@@ -84,6 +85,7 @@ def train_stage(
         while not stopped and not _over(run, progress):
             before = progress
             progress, report, facts = _step(run, progress, world, hooks, watch, stop())
+            note("telling the trackers")
             hooks.step_end(report)
             try:
                 watch_losses(run, before, progress, report.values["loss"], hooks, facts.keys)
@@ -209,7 +211,7 @@ def _update(
         with memory_told(batch, number), watch.clock.span(CALL):
             total += run.engine.backward(batch, divisors)
     note("the optimizer's update")
-    with watch.clock.span(OPTIMISER):
+    with update_told(number), watch.clock.span(OPTIMISER):
         norms = {"grad_norm": run.engine.step(multiplier)}
     norms |= {f"grad_norm/{part}": norm for part, norm in part_norms(run.engine).items()}
     heard = run.segment_losses

@@ -11,10 +11,12 @@ import attrs
 import torch
 
 from mmcore.interfaces import PackedBatch, ValidationReport
+from mmcore.training.guards import memory_told
 from mmcore.training.measures import StepWatch
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import gather_floats, gather_objects
 from mmcore.training.source_losses import losses_by_source, sums_by_source
+from mmcore.training.stalls import note
 from mmcore.training.step_facts import StepFacts, facts_of, shared
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class Validation:
         """
         began = time.perf_counter()
         with run.segment_losses.apart():
-            values, facts = self._losses(run, watch.measured.sources)
+            values, facts = self._losses(run, watch.measured.sources, progress.step)
         values |= {
             "validation/labels": float(facts.labels),
             "validation/samples": float(len(facts.keys)),
@@ -90,12 +92,16 @@ class Validation:
         values["validation/seconds"] = time.perf_counter() - began
         return ValidationReport(progress.stage, progress.step, values, self._is_best(values))
 
-    def _losses(self, run: StageRun, sources: Sequence[str]) -> tuple[dict[str, float], StepFacts]:
+    def _losses(
+        self, run: StageRun, sources: Sequence[str], step: int
+    ) -> tuple[dict[str, float], StepFacts]:
         count, seen = max(gather_objects(len(self._packs))), list[StepFacts]()
         total = torch.zeros(len(run.objectives), dtype=torch.float64, device=run.engine.device)
-        for batch in self._padded(count):
+        for place, batch in enumerate(self._padded(count), start=1):
+            note(f"validation: pack {place} of {count}")
             seen.append(facts_of(_Data([batch]), run.objectives, False))
-            total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
+            with memory_told(batch, step):
+                total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
         facts = shared(_together(seen, run))
         mine = [*total.tolist(), *sums_by_source(run.segment_losses.samples(), sources)]
         sums = [sum(column) for column in zip(*gather_floats(mine), strict=True)]

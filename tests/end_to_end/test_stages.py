@@ -129,6 +129,25 @@ def test_adapters_learn_alone_and_a_resumed_run_is_the_same_run(workplace):
     assert_adapters_alone_moved(before, newest(workplace))
 
 
+def test_layers_that_are_not_there_are_told_before_anything_is_read(workplace):
+    """Of every stage at once, also of those to come; no row is made up for a run like this."""
+    words = []
+    for stage, target in (("captions", "qkv_pro"), ("answers", "layers.7.mlp.down_proj")):
+        words += ["--set", f"stages.{stage}.train=[{{part='llm', lora={{targets=['{target}']}}}}]"]
+    for verb in ("run", "plan"):
+        output = " ".join(workplace.mmcore(verb, "mini.toml", *words, fails=True).split())
+        assert (
+            "stages.captions.train: lora of llm: 'qkv_pro' names no layer; did you mean 'qkv_proj'?"
+            in output
+        )
+        assert (
+            "stages.answers.train: lora of llm: 'layers.7.mlp.down_proj' names no layer; did you "
+            "mean 'layers.0.mlp.down_proj'?" in output
+        )
+    assert not (workplace.folder / "data").exists()
+    assert not (workplace.folder / "runs").exists()
+
+
 def assert_adapters_alone_moved(old, after):
     new = weights(after)
     assert old.keys() == new.keys()
@@ -225,6 +244,31 @@ def test_a_stage_ends_early_and_the_next_one_begins(workplace):
     assert [json.loads(one)["after"] for one in moments] == ["", "captions", "answers"]
 
 
+def test_a_validation_ends_a_stage_and_the_best_checkpoint_may_be_what_the_next_begins_with(
+    workplace,
+):
+    validated(workplace)
+    early = watching("validation/loss", patience=1)
+    rate = "stages.captions.optimizer"  # which rises until the loss does
+    words = (*early, "--set", f"{rate}.lr=1.0", "--set", f"{rate}.warmup_steps=4")
+    output = workplace.mmcore("run", "mini.toml", *words)
+    assert "stopped early: validation/loss has not fallen in 1 measurement; its best is" in output
+    assert [line["stage"] for line in workplace.metrics()] == ["captions"] * 3 + ["answers"] * 6
+    report = json.loads((workplace.folder / "runs/mini/stage-captions.json").read_text())
+    assert report["ended_early"].startswith("stopped early: validation/loss")
+
+    # The next stage went on from the end; it can be told to begin with the best instead.
+    best = workplace.folder / "runs/mini/checkpoints/best-captions"
+    assert checkpoint.load(best).progress.step == 2
+    from_last = workplace.losses()[4]
+    words = (*words, "--set", "name=other")
+    workplace.mmcore("run", "mini.toml", *words, "--until", "captions")
+    workplace.mmcore("run", "mini.toml", *words, "--stage", "answers", "--from", str(best))
+    losses = workplace.losses("other")
+    assert len(losses) == 9
+    assert losses[4] < from_last  # the same rows
+
+
 def test_what_early_stop_watches_is_checked(workplace):
     for measure, message in (
         ("los", "wanted loss, loss/OBJECTIVE, validation/NAME or score/TASK; did you mean 'loss'?"),
@@ -235,6 +279,30 @@ def test_what_early_stop_watches_is_checked(workplace):
         ("score/exact-answer", "add a [validation] table"),
         ("validation/loss", "add a [validation] table"),
     ):
-        early = f"stages.captions.early_stop={{measure='{measure}', patience=2}}"
-        output = workplace.mmcore("check", "mini.toml", "--set", early, fails=True)
+        output = workplace.mmcore("check", "mini.toml", *watching(measure), fails=True)
         assert message in output, measure
+    validated(workplace)
+    for measure, message in (
+        ("validation/los", "did you mean 'validation/loss'?"),
+        ("validation/blip3-ocr", "write 'validation/loss_by_source/blip3-ocr'"),
+        ("validation/seconds", "it measures: loss, loss_by_source/blip3-ocr"),
+        ("score/exact-answer", "add 'exact-answer' to validation.tasks"),
+    ):
+        output = workplace.mmcore("check", "mini.toml", *watching(measure), fails=True)
+        assert message in output, measure
+    for measure in ("loss", "validation/loss", "validation/loss_by_source/blip3-ocr"):
+        workplace.mmcore("check", "mini.toml", *watching(measure))
+    asked = ("--set", "validation.tasks=['exact-answer']")
+    workplace.mmcore("check", "mini.toml", *watching("score/exact-answer/colour"), *asked)
+
+
+def watching(measure, **keys):
+    """``--set`` for an early stop of the first stage."""
+    more = "".join(f", {key}={value}" for key, value in {"patience": 2, **keys}.items())
+    return "--set", f"stages.captions.early_stop={{measure='{measure}'{more}}}"
+
+
+def validated(workplace):
+    recipe = workplace.folder / "mini.toml"
+    table = "[validation]\nshare = 0.2\nrows = 6\nevery_steps = 1\n"
+    recipe.write_text(f"{recipe.read_text()}\n{table}")
