@@ -1,9 +1,13 @@
 """The model of a step on many GPUs against cases that can be reckoned by hand."""
 
+import json
+
 import attrs
 import pytest
 
+from mmcore import load_recipe
 from mmcore.benchmarks.scaling import Fabric, StepCosts, simulate
+from mmcore.benchmarks.scaling_costs import read_paces, step_costs
 
 EVEN = StepCosts(pack_seconds=[0.5], update_seconds=0.0, packs=64)
 FREE = Fabric(inside=float("inf"), between=float("inf"), latency=0.0)
@@ -61,3 +65,46 @@ def test_what_cannot_be_simulated_is_refused():
         simulate(EVEN, FREE, 65)
     with pytest.raises(ValueError, match="pack_seconds"):
         StepCosts(pack_seconds=[], update_seconds=0.0, packs=1)
+
+
+PACE = {
+    "stage": "answers",
+    "packs": 6,  # of three steps
+    "learning": 1000,
+    "frozen": 100,
+    "ways": {"packed": {"seconds": [2.2, 4.2, 6.2], "spans": {"update": 0.2}}},
+}
+
+
+@pytest.fixture
+def mini(request):
+    return load_recipe(request.config.rootpath / "tests" / "end_to_end" / "mini.toml")
+
+
+@pytest.mark.parametrize(
+    ("zero", "pack_bytes", "step_bytes"),
+    [(0, 0, 8000), (1, 0, 8000), (2, 4000, 4000), (3, 2 * 4400 + 4000, 0)],
+)
+def test_what_ranks_exchange(mini, zero, pack_bytes, step_bytes):
+    costs = step_costs(mini, mini.stages[1], PACE, zero=zero, pack_seconds=None)
+    assert (costs.pack_bytes, costs.step_bytes) == (pack_bytes, step_bytes)
+    assert costs.update_is_shared is (zero > 0)
+    assert costs.pack_seconds == pytest.approx([1.0, 2.0, 3.0])
+    assert costs.packs == mini.stages[1].batch.packs_per_step
+
+
+def test_packs_are_scaled_to_another_device(mini):
+    costs = step_costs(mini, mini.stages[1], PACE, zero=2, pack_seconds=0.2)
+    assert costs.pack_seconds == pytest.approx([0.1, 0.2, 0.3])
+    assert costs.update_seconds == pytest.approx(0.02)
+    slow = PACE | {"ways": {"packed": {"seconds": [0.1], "spans": {"update": 0.2}}}}
+    with pytest.raises(ValueError, match="quiet machine"):
+        step_costs(mini, mini.stages[1], slow, zero=2, pack_seconds=None)
+
+
+@pytest.mark.parametrize("text", ["{", "[{}]", "3", json.dumps([PACE | {"packs": "six"}])])
+def test_a_file_without_a_pace_says_so(tmp_path, text):
+    path = tmp_path / "pace.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is not what `mmcore bench RECIPE --json` prints"):
+        read_paces(path)

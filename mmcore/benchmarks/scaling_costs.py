@@ -1,0 +1,94 @@
+"""What `mmcore bench RECIPE --json` measured of a stage, as the costs that scaling asks for.
+
+Bytes are those of the plain rules of ZeRO: a rank ends an all-gather, or begins a reduction, with
+all of a tensor. Weights and gradients travel in the recipe's number format.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mmcore.benchmarks.scaling import StepCosts
+from mmcore.recipe import Recipe, Stage
+
+
+def read_paces(path: Path) -> list[Mapping[str, Any]]:
+    """What ``mmcore bench RECIPE --json`` printed, one table a stage.
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    try:
+        return [_checked(pace) for pace in json.loads(path.read_text(encoding="utf-8"))]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not what `mmcore bench RECIPE --json` prints "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def _checked(pace: Mapping[str, Any]) -> Mapping[str, Any]:
+    packed = pace["ways"]["packed"]
+    numbers = [*packed["seconds"], packed["spans"]["update"]]
+    numbers += [pace[name] for name in ("packs", "learning", "frozen")]
+    if len(numbers) < 5 or not all(isinstance(one, int | float) for one in numbers):
+        raise ValueError(f"stage {pace['stage']!r} lacks numbers")
+    return pace
+
+
+def step_costs(
+    recipe: Recipe, stage: Stage, pace: Mapping[str, Any], *, zero: int, pack_seconds: float | None
+) -> StepCosts:
+    """The costs of one stage.
+
+    Args:
+        pace: of that stage, measured on one device.
+        zero: stage of ZeRO.
+        pack_seconds: where given, measured packs and update are scaled to this mean of a pack: how
+            packs differ is kept, how fast the device was is not.
+
+    Raises:
+        ValueError: the update took as long as a whole step, so no time is left for packs.
+    """
+    packed = pace["ways"]["packed"]
+    update = float(packed["spans"]["update"])
+    packs_of_step = pace["packs"] / len(packed["seconds"])
+    seconds = [(float(step) - update) / packs_of_step for step in packed["seconds"]]
+    if min(seconds) <= 0:
+        raise ValueError(
+            f"a step of stage {stage.name!r} took {min(packed['seconds']):.4f} s, and its update "
+            f"{update:.4f} s; measure again on a quiet machine"
+        )
+    faster = 1.0 if pack_seconds is None else pack_seconds / statistics.fmean(seconds)
+    return attrs.evolve(
+        _exchanged(zero, int(pace["learning"]), int(pace["frozen"]), recipe.engine.precision),
+        pack_seconds=[one * faster for one in seconds],
+        update_seconds=update * faster,
+        packs=stage.batch.packs_per_step,
+    )
+
+
+def _exchanged(zero: int, learning: int, frozen: int, precision: str) -> StepCosts:
+    """Costs of which only what ranks exchange is true yet."""
+    width = 2 if precision == "bf16" else 4
+    gradients, weights = width * learning, width * learning
+    per_pack, per_step = {
+        0: (0, 2 * gradients),  # an all-reduce is a reduction and a gathering
+        1: (0, gradients + weights),
+        2: (gradients, weights),
+        3: (2 * (weights + width * frozen) + gradients, 0),
+    }[zero]
+    return StepCosts(
+        pack_seconds=[1.0],
+        update_seconds=0.0,
+        packs=1,
+        pack_bytes=per_pack,
+        step_bytes=per_step,
+        update_is_shared=zero > 0,
+    )
