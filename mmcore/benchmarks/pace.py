@@ -59,7 +59,6 @@ class Pace:
         rounds: how often the workload was run.
         warmup: how many steps of a round are not timed.
         tokens, views, labels, packs: of the timed steps of a round.
-        learning, frozen: parameters of the model that the stage trains, and the others.
         process_bytes: most memory of the process at once, of all ways together.
         ways: by name.
     """
@@ -76,8 +75,6 @@ class Pace:
     views: int
     labels: int
     packs: int
-    learning: int
-    frozen: int
     process_bytes: int
     ways: Mapping[Way, WayFigures]
 
@@ -162,8 +159,6 @@ def measure_pace(
         views=sum(batch.views for batch in timed),
         labels=sum(batch.labels for batch in timed),
         packs=len(timed),
-        learning=sum(part.trainable for part in learning.parts),
-        frozen=sum(part.parameters - part.trainable for part in learning.parts),
         process_bytes=_process_bytes(),
         ways={way: runs[way].figures(timed) for way in reversed(ways)},
     )

@@ -15,7 +15,33 @@ from typing import Any
 import attrs
 
 from mmcore.benchmarks.scaling import StepCosts
-from mmcore.recipe import Recipe, Stage
+
+
+@attrs.frozen
+class Exchange:
+    """What every rank exchanges under a stage of ZeRO.
+
+    Attributes:
+        zero: the stage.
+        pack_bytes, step_bytes: for each of a rank's packs, and once a step.
+    """
+
+    zero: int
+    pack_bytes: int
+    step_bytes: int
+
+    @classmethod
+    def of(cls, zero: int, *, learning: int, frozen: int, precision: str) -> Exchange:
+        """Of a model with so many parameters that learn, and so many that do not."""
+        width = 2 if precision == "bf16" else 4
+        gradients, weights = width * learning, width * learning
+        per_pack, per_step = {
+            0: (0, 2 * gradients),  # an all-reduce is a reduction and a gathering
+            1: (0, gradients + weights),
+            2: (gradients, weights),
+            3: (2 * (weights + width * frozen) + gradients, 0),
+        }[zero]
+        return cls(zero, per_pack, per_step)
 
 
 def read_paces(path: Path) -> list[Mapping[str, Any]]:
@@ -36,20 +62,25 @@ def read_paces(path: Path) -> list[Mapping[str, Any]]:
 def _checked(pace: Mapping[str, Any]) -> Mapping[str, Any]:
     packed = pace["ways"]["packed"]
     numbers = [*packed["seconds"], packed["spans"]["update"]]
-    numbers += [pace[name] for name in ("packs", "learning", "frozen")]
-    if len(numbers) < 5 or not all(isinstance(one, int | float) for one in numbers):
+    numbers.append(pace["packs"])
+    if len(numbers) < 3 or not all(isinstance(one, int | float) for one in numbers):
         raise ValueError(f"stage {pace['stage']!r} lacks numbers")
     return pace
 
 
 def step_costs(
-    recipe: Recipe, stage: Stage, pace: Mapping[str, Any], *, zero: int, pack_seconds: float | None
+    pace: Mapping[str, Any],
+    *,
+    packs: int,
+    exchanged: Exchange,
+    pack_seconds: float | None,
 ) -> StepCosts:
-    """The costs of one stage.
+    """The costs of a stage's step.
 
     Args:
-        pace: of that stage, measured on one device.
-        zero: stage of ZeRO.
+        pace: measured on one device, of this stage or of one whose packs differ as its packs do.
+        packs: of a step, over all GPUs.
+        exchanged: what ranks say to one another.
         pack_seconds: where given, measured packs and update are scaled to this mean of a pack: how
             packs differ is kept, how fast the device was is not.
 
@@ -58,37 +89,19 @@ def step_costs(
     """
     packed = pace["ways"]["packed"]
     update = float(packed["spans"]["update"])
-    packs_of_step = pace["packs"] / len(packed["seconds"])
-    seconds = [(float(step) - update) / packs_of_step for step in packed["seconds"]]
+    of_step = pace["packs"] / len(packed["seconds"])
+    seconds = [(float(step) - update) / of_step for step in packed["seconds"]]
     if min(seconds) <= 0:
         raise ValueError(
-            f"a step of stage {stage.name!r} took {min(packed['seconds']):.4f} s, and its update "
-            f"{update:.4f} s; measure again on a quiet machine"
+            f"a step of stage {pace['stage']!r} took {min(packed['seconds']):.4f} s, and its "
+            f"update {update:.4f} s; measure again on a quiet machine"
         )
     faster = 1.0 if pack_seconds is None else pack_seconds / statistics.fmean(seconds)
-    return attrs.evolve(
-        _exchanged(zero, int(pace["learning"]), int(pace["frozen"]), recipe.engine.precision),
+    return StepCosts(
         pack_seconds=[one * faster for one in seconds],
         update_seconds=update * faster,
-        packs=stage.batch.packs_per_step,
-    )
-
-
-def _exchanged(zero: int, learning: int, frozen: int, precision: str) -> StepCosts:
-    """Costs of which only what ranks exchange is true yet."""
-    width = 2 if precision == "bf16" else 4
-    gradients, weights = width * learning, width * learning
-    per_pack, per_step = {
-        0: (0, 2 * gradients),  # an all-reduce is a reduction and a gathering
-        1: (0, gradients + weights),
-        2: (gradients, weights),
-        3: (2 * (weights + width * frozen) + gradients, 0),
-    }[zero]
-    return StepCosts(
-        pack_seconds=[1.0],
-        update_seconds=0.0,
-        packs=1,
-        pack_bytes=per_pack,
-        step_bytes=per_step,
-        update_is_shared=zero > 0,
+        packs=packs,
+        pack_bytes=exchanged.pack_bytes,
+        step_bytes=exchanged.step_bytes,
+        update_is_shared=exchanged.zero > 0,
     )

@@ -14,6 +14,7 @@ from mmcore.cli.layout import columns, heading
 
 if TYPE_CHECKING:
     from mmcore.benchmarks.scaling import Scaling, StepCosts
+    from mmcore.planning.report import Plan, StagePlan
 
 
 @click.command()
@@ -35,11 +36,9 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 3),
     help="Stage of ZeRO.  [default: the recipe's, or 2 where its engine has none]",
 )
-@click.option(
-    "--pack-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Scale the measured packs to this mean, as of another device.",
-)
+@click.option("--gpu", help="Scale the measured packs to this kind, such as h100-80g.")
+@click.option("--mfu", default=0.4, show_default=True, help="Share of the kind's peak rate.")
+@click.option("--stage", "wanted", help="Simulate this stage, with packs as the first in PACE.")
 @click.option("--node", default=8, show_default=True, type=click.IntRange(min=1), help="Its GPUs.")
 @click.option(
     "--inside", default=450.0, show_default=True, help="GB/s of a GPU to others of its node."
@@ -59,7 +58,9 @@ def command(
     overrides: tuple[str, ...],
     gpus: tuple[int, ...],
     zero: int | None,
-    pack_seconds: float | None,
+    gpu: str | None,
+    mfu: float,
+    wanted: str | None,
     node: int,
     inside: float,
     between: float,
@@ -72,26 +73,49 @@ def command(
     assumes is in docs/performance.md.
     """
     from mmcore.benchmarks.scaling import Fabric, simulate
-    from mmcore.benchmarks.scaling_costs import read_paces, step_costs
+    from mmcore.benchmarks.scaling_costs import Exchange, read_paces, step_costs
+    from mmcore.planning.planner import plan
     from mmcore.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    stages = {stage.name: stage for stage in loaded.stages}
     fabric = Fabric(node=node, inside=inside * 1e9, between=between * 1e9, hidden=hidden)
-    sharing = zero if zero is not None else getattr(loaded.engine, "zero", 2)
+    paces = read_paces(pace)
+    by_stage = {wanted: paces[0]} if wanted else {one["stage"]: one for one in paces}
+    planned = plan(loaded, gpu=gpu, mfu=mfu)
+    stages = {stage.name: stage for stage in planned.stages}
     tables = []
-    for measured in read_paces(pace):
-        name = measured["stage"]
+    for name, measured in by_stage.items():
         if name not in stages:
-            raise ValueError(f"{str(pace)!r} has stage {name!r}, which the recipe does not have")
-        costs = step_costs(loaded, stages[name], measured, zero=sharing, pack_seconds=pack_seconds)
+            raise click.UsageError(f"no stage {name!r}; the recipe's are {', '.join(stages)}")
+        stage = stages[name]
+        exchanged = Exchange.of(
+            getattr(loaded.engine, "zero", 2) if zero is None else zero,
+            learning=sum(part.trainable for part in stage.parts),
+            frozen=sum(part.frozen for part in stage.parts),
+            precision=loaded.engine.precision,
+        )
+        costs = step_costs(
+            measured,
+            packs=stage.packs_per_step,
+            exchanged=exchanged,
+            pack_seconds=_pack_seconds(stage, planned),
+        )
         found = [simulate(costs, fabric, count) for count in gpus if count <= costs.packs]
-        tables.append({"stage": name, "zero": sharing, "gpus": [attrs.asdict(x) for x in found]})
+        tables.append(
+            {"stage": name, "zero": exchanged.zero, "gpus": [attrs.asdict(one) for one in found]}
+        )
         if not as_json:
-            for line in _lines(name, sharing, costs, found):
+            for line in _lines(name, exchanged.zero, costs, found):
                 click.echo(line)
     if as_json:
         click.echo(json.dumps(tables, indent=2))
+
+
+def _pack_seconds(stage: StagePlan, planned: Plan) -> float | None:
+    """Of a full pack on the kind of GPU that was named, if one was."""
+    if planned.peak is None:
+        return None
+    return stage.flops.total / stage.packs_per_step / (planned.peak * planned.mfu)
 
 
 def _lines(stage: str, zero: int, costs: StepCosts, found: list[Scaling]) -> Iterator[str]:

@@ -5,9 +5,8 @@ import json
 import attrs
 import pytest
 
-from mmcore import load_recipe
 from mmcore.benchmarks.scaling import Fabric, StepCosts, simulate
-from mmcore.benchmarks.scaling_costs import read_paces, step_costs
+from mmcore.benchmarks.scaling_costs import Exchange, read_paces, step_costs
 
 EVEN = StepCosts(pack_seconds=[0.5], update_seconds=0.0, packs=64)
 FREE = Fabric(inside=float("inf"), between=float("inf"), latency=0.0)
@@ -70,36 +69,36 @@ def test_what_cannot_be_simulated_is_refused():
 PACE = {
     "stage": "answers",
     "packs": 6,  # of three steps
-    "learning": 1000,
-    "frozen": 100,
     "ways": {"packed": {"seconds": [2.2, 4.2, 6.2], "spans": {"update": 0.2}}},
 }
-
-
-@pytest.fixture
-def mini(request):
-    return load_recipe(request.config.rootpath / "tests" / "end_to_end" / "mini.toml")
 
 
 @pytest.mark.parametrize(
     ("zero", "pack_bytes", "step_bytes"),
     [(0, 0, 8000), (1, 0, 8000), (2, 4000, 4000), (3, 2 * 4400 + 4000, 0)],
 )
-def test_what_ranks_exchange(mini, zero, pack_bytes, step_bytes):
-    costs = step_costs(mini, mini.stages[1], PACE, zero=zero, pack_seconds=None)
-    assert (costs.pack_bytes, costs.step_bytes) == (pack_bytes, step_bytes)
-    assert costs.update_is_shared is (zero > 0)
+def test_what_ranks_exchange(zero, pack_bytes, step_bytes):
+    found = Exchange.of(zero, learning=1000, frozen=100, precision="fp32")
+    assert (found.pack_bytes, found.step_bytes) == (pack_bytes, step_bytes)
+    half = Exchange.of(zero, learning=1000, frozen=100, precision="bf16")
+    assert (half.pack_bytes, half.step_bytes) == (pack_bytes // 2, step_bytes // 2)
+
+
+def test_costs_are_those_that_were_measured_or_scaled_to_another_device():
+    said = Exchange(zero=2, pack_bytes=7, step_bytes=9)
+    costs = step_costs(PACE, packs=4, exchanged=said, pack_seconds=None)
     assert costs.pack_seconds == pytest.approx([1.0, 2.0, 3.0])
-    assert costs.packs == mini.stages[1].batch.packs_per_step
-
-
-def test_packs_are_scaled_to_another_device(mini):
-    costs = step_costs(mini, mini.stages[1], PACE, zero=2, pack_seconds=0.2)
+    assert (costs.update_seconds, costs.packs) == (0.2, 4)
+    assert (costs.pack_bytes, costs.step_bytes, costs.update_is_shared) == (7, 9, True)
+    costs = step_costs(PACE, packs=4, exchanged=said, pack_seconds=0.2)
     assert costs.pack_seconds == pytest.approx([0.1, 0.2, 0.3])
     assert costs.update_seconds == pytest.approx(0.02)
-    slow = PACE | {"ways": {"packed": {"seconds": [0.1], "spans": {"update": 0.2}}}}
+
+
+def test_an_update_longer_than_its_step_is_no_measurement():
+    pace = PACE | {"ways": {"packed": {"seconds": [0.1], "spans": {"update": 0.2}}}}
     with pytest.raises(ValueError, match="quiet machine"):
-        step_costs(mini, mini.stages[1], slow, zero=2, pack_seconds=None)
+        step_costs(pace, packs=4, exchanged=Exchange(0, 0, 0), pack_seconds=None)
 
 
 @pytest.mark.parametrize("text", ["{", "[{}]", "3", json.dumps([PACE | {"packs": "six"}])])
