@@ -61,8 +61,7 @@ def read_paces(path: Path) -> list[Mapping[str, Any]]:
 
 def _checked(pace: Mapping[str, Any]) -> Mapping[str, Any]:
     packed = pace["ways"]["packed"]
-    numbers = [*packed["seconds"], packed["spans"]["update"]]
-    numbers.append(pace["packs"])
+    numbers = [*_steps(pace), packed["spans"]["update"], pace["packs"]]
     if len(numbers) < 3 or not all(isinstance(one, int | float) for one in numbers):
         raise ValueError(f"stage {pace['stage']!r} lacks numbers")
     return pace
@@ -87,14 +86,14 @@ def step_costs(
     Raises:
         ValueError: the update took as long as a whole step, so no time is left for packs.
     """
-    packed = pace["ways"]["packed"]
-    update = float(packed["spans"]["update"])
-    of_step = pace["packs"] / len(packed["seconds"])
-    seconds = [(float(step) - update) / of_step for step in packed["seconds"]]
+    steps, spans = _steps(pace), pace["ways"]["packed"]["spans"]
+    update = statistics.fmean(steps) * spans["update"] / sum(spans.values())
+    of_step = pace["packs"] / len(steps)
+    seconds = [(step - update) / of_step for step in steps]
     if min(seconds) <= 0:
         raise ValueError(
-            f"a step of stage {pace['stage']!r} took {min(packed['seconds']):.4f} s, and its "
-            f"update {update:.4f} s; measure again on a quiet machine"
+            f"a step of stage {pace['stage']!r} took {min(steps):.4f} s, and its update "
+            f"{update:.4f} s; measure again on a quiet machine"
         )
     faster = 1.0 if pack_seconds is None else pack_seconds / statistics.fmean(seconds)
     return StepCosts(
@@ -105,3 +104,11 @@ def step_costs(
         step_bytes=exchanged.step_bytes,
         update_is_shared=exchanged.zero > 0,
     )
+
+
+def _steps(pace: Mapping[str, Any]) -> list[float]:
+    """Seconds of every step; on a CPU by processor time, which other processes move less."""
+    packed = pace["ways"]["packed"]
+    if pace["device"] != "cpu":
+        return list(packed["seconds"])
+    return [seconds / pace["threads"] for seconds in packed["cpu_seconds"]]

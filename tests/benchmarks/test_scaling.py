@@ -68,8 +68,16 @@ def test_what_cannot_be_simulated_is_refused():
 
 PACE = {
     "stage": "answers",
+    "device": "NVIDIA H100",
+    "threads": 2,
     "packs": 6,  # of three steps
-    "ways": {"packed": {"seconds": [2.2, 4.2, 6.2], "spans": {"update": 0.2}}},
+    "ways": {
+        "packed": {
+            "seconds": [2.2, 4.2, 6.2],
+            "cpu_seconds": [4.4, 4.4, 8.4],
+            "spans": {"backward": 4.0, "update": 0.2},
+        }
+    },
 }
 
 
@@ -88,15 +96,19 @@ def test_costs_are_those_that_were_measured_or_scaled_to_another_device():
     said = Exchange(zero=2, pack_bytes=7, step_bytes=9)
     costs = step_costs(PACE, packs=4, exchanged=said, pack_seconds=None)
     assert costs.pack_seconds == pytest.approx([1.0, 2.0, 3.0])
-    assert (costs.update_seconds, costs.packs) == (0.2, 4)
+    assert (costs.update_seconds, costs.packs) == (pytest.approx(0.2), 4)
     assert (costs.pack_bytes, costs.step_bytes, costs.update_is_shared) == (7, 9, True)
     costs = step_costs(PACE, packs=4, exchanged=said, pack_seconds=0.2)
     assert costs.pack_seconds == pytest.approx([0.1, 0.2, 0.3])
     assert costs.update_seconds == pytest.approx(0.02)
+    costs = step_costs(PACE | {"device": "cpu"}, packs=4, exchanged=said, pack_seconds=None)
+    update = (2.2 + 2.2 + 4.2) / 3 * 0.2 / 4.2
+    assert costs.pack_seconds == pytest.approx([(one - update) / 2 for one in (2.2, 2.2, 4.2)])
 
 
 def test_an_update_longer_than_its_step_is_no_measurement():
-    pace = PACE | {"ways": {"packed": {"seconds": [0.1], "spans": {"update": 0.2}}}}
+    uneven = {"seconds": [0.1, 9.0], "spans": {"backward": 1.0, "update": 1.0}}
+    pace = PACE | {"ways": {"packed": uneven}}
     with pytest.raises(ValueError, match="quiet machine"):
         step_costs(pace, packs=4, exchanged=Exchange(0, 0, 0), pack_seconds=None)
 
