@@ -137,6 +137,7 @@ def fill(
     sources: Mapping[str, Source],
     *,
     unused: Iterable[str] = (),
+    new: Iterable[str] = (),
 ) -> LoadReport:
     """Copy into every parameter of ``module`` the tensor that its source gives.
 
@@ -147,13 +148,15 @@ def fill(
         tensors: the opened files.
         sources: for every parameter of the module, by its name, where it comes from.
         unused: names in the files that have no place in the module, by intention.
+        new: parameters that keep their initial values, by intention; they have no source.
 
     Raises:
         WeightsError: tensors are missing, have other shapes, or are not accounted for; names all.
     """
     import torch
 
-    parameters = dict(module.named_parameters())
+    new = frozenset(new)
+    parameters = {name: one for name, one in module.named_parameters() if name not in new}
     assert parameters.keys() == sources.keys(), parameters.keys() ^ sources.keys()
     known = {name for source in sources.values() for name in source.names}
     found, unused = tensors.names(), frozenset(unused)
@@ -166,7 +169,7 @@ def fill(
         {name: tensors.shape(name) for name in found},
         unused,
     )
-    fault = fault or _misfits(module, tensors, sources)
+    fault = fault or _misfits(module, parameters, tensors, sources)
     if fault:
         raise fault
     with torch.no_grad():
@@ -174,7 +177,10 @@ def fill(
             tensor = sources[name].join([tensors.read(one) for one in sources[name].names])
             parameter.copy_(tensor)
     return LoadReport(
-        origin=tensors.origin, loaded=tuple(parameters), unused=tuple(sorted(unused & found))
+        origin=tensors.origin,
+        loaded=tuple(parameters),
+        new=tuple(sorted(new)),
+        unused=tuple(sorted(unused & found)),
     )
 
 
@@ -189,13 +195,16 @@ def fill_by_name(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] =
 
 
 def _misfits(
-    module: nn.Module, tensors: Tensors, sources: Mapping[str, Source]
+    module: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Tensors,
+    sources: Mapping[str, Source],
 ) -> WeightsError | None:
     """The parameters whose sources give another shape, found without reading a tensor."""
     import torch
 
     lines = []
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters.items():
         shapes = [tensors.shape(one) for one in sources[name].names]
         described = " + ".join(
             f"{one} with shape {list(shape)}"
