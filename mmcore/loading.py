@@ -98,6 +98,7 @@ def preparer_of(file: ModelFile) -> Preparer:
         max_tokens=file.max_tokens,
         max_views=file.max_views,
         fit=file.fit,
+        instruction_tokens=file.model.token_sampler.max_instruction,
     )
 
 
