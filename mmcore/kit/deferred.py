@@ -187,6 +187,10 @@ class Recording(TorchDispatchMode):
                 for count, number in enumerate(drawn):
                     self._names.setdefault(number, f"{name}#{count}")
 
+    def wrote(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor, one without numbers, was made or written to."""
+        return tensor.untyped_storage()._cdata in self._writers
+
     def read(self, place: Place) -> torch.Tensor:
         """The tensor of this place with its numbers, made now, on the CPU."""
         return place.on(self.storage(place.storage))
@@ -196,7 +200,7 @@ class Recording(TorchDispatchMode):
         """A storage with its numbers, made now, on the CPU.
 
         Raises:
-            DeferredError: a tensor that is needed was changed meanwhile.
+            DeferredError: a tensor that is needed was changed meanwhile, or was never written.
         """
         made: dict[int, torch.UntypedStorage] = {}
         for number in self._needed(key):
@@ -221,6 +225,8 @@ class Recording(TorchDispatchMode):
                     waiting += [(one, number) for one in step.reads if one not in step.covers]
                 if key in step.covers:
                     break
+            else:
+                raise DeferredError("a tensor is asked for that was not written as a whole")
         return sorted(needed)
 
     def _take(self, number: int, made: dict[int, torch.UntypedStorage]) -> None:

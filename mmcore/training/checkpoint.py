@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from mmcore.training.checkpoint_format import (
     PROGRESS,
     CheckpointError,
     Manifest,
-    TensorFacts,
     check_content,
     check_files,
     latest,
@@ -31,7 +29,7 @@ from mmcore.training.checkpoint_format import (
 from mmcore.training.checkpoint_write import save
 from mmcore.training.progress import Progress
 
-__all__ = ["Checkpoint", "CheckpointError", "latest", "load", "load_weights", "save", "weights_for"]
+__all__ = ["Checkpoint", "CheckpointError", "latest", "load", "load_weights", "save"]
 
 
 @attrs.frozen
@@ -106,24 +104,12 @@ def load_weights(path: Path, module: nn.Module) -> Checkpoint:
     where they are.
 
     Raises:
-        CheckpointError: as ``weights_for``. Nothing is written before that is known.
-    """
-    parameters = dict(module.named_parameters())
-    for name, read in weights_for(path, module).items():
-        parameters[name].copy_(read())
-    return load(path)
-
-
-def weights_for(path: Path, module: nn.Module) -> dict[str, Callable[[], torch.Tensor]]:
-    """For every parameter of a module what reads its weight from a checkpoint: file by file, and
-    nothing before it is asked for.
-
-    Raises:
         CheckpointError: a parameter of the module has no weight, a weight no parameter, or their
-            shapes differ; names them.
+            shapes differ; names them. Nothing is written before that is known.
     """
+    checkpoint = load(path)
     parameters = dict(module.named_parameters())
-    tensors = load(path).manifest.tensors
+    tensors = checkpoint.manifest.tensors
     faults = [f"{name} is not in the checkpoint" for name in parameters if name not in tensors]
     faults += [f"{name} is not in the model" for name in tensors if name not in parameters]
     faults += [
@@ -134,16 +120,13 @@ def weights_for(path: Path, module: nn.Module) -> dict[str, Callable[[], torch.T
     if faults:
         more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
         raise CheckpointError(f"{path} does not fit: {'; '.join(faults[:5])}{more}")
-    order = sorted(tensors, key=lambda name: tensors[name].file)
-    return {
-        name: partial(_weight, path / tensors[name].file, name, tensors[name]) for name in order
-    }
-
-
-def _weight(path: Path, name: str, facts: TensorFacts) -> torch.Tensor:
-    """One weight of a file, mapped: it is read where it is looked at."""
-    with _opened(path) as file:
-        return _tensor(path, file, weight_key(name), facts.shape)
+    for file in sorted({facts.file for facts in tensors.values()}):
+        with _opened(path / file) as opened:
+            for name, facts in tensors.items():
+                if facts.file == file:
+                    weight = _tensor(path / file, opened, weight_key(name), facts.shape)
+                    parameters[name].copy_(weight)
+    return checkpoint
 
 
 def _opened(path: Path) -> Any:
