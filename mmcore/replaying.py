@@ -23,13 +23,13 @@ from mmcore.interfaces import (
     World,
 )
 from mmcore.making_up import make_up
-from mmcore.model.vlm import VisionLanguageModel
+from mmcore.model.initial import Initial
 from mmcore.recipe import Recipe, Stage, load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
 from mmcore.run_history import NEVER, Recorded, RunHistory
-from mmcore.running import budget_of
 from mmcore.specs import spec
-from mmcore.starting import model_from
+from mmcore.stages import budget_of
+from mmcore.starting import initial_from
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.checkpoint_write import NAME, Header, Keeping
@@ -230,9 +230,9 @@ class _Replayer:
             while True:
                 stage = self._recipe.stages[progress.stage_index]
                 with ExitStack() as stack:
-                    model = self._model(here, stage, progress)
+                    initial = self._initial(here, stage, progress, stack)
                     begun = here if progress.stage_step else None
-                    scene = self._scene(stack, stage, model, progress, begun)
+                    scene = self._scene(stack, stage, initial, progress, begun)
                     missing = min(step - 1, self._history.end(stage.name)) - progress.step
                     if missing:
                         words = (
@@ -269,32 +269,36 @@ class _Replayer:
             )
         return progress.in_stage(number, stages[number].name)
 
-    def _model(
-        self, here: Checkpoint | None, stage: Stage, progress: Progress
-    ) -> VisionLanguageModel:
+    def _initial(
+        self, here: Checkpoint | None, stage: Stage, progress: Progress, files: ExitStack
+    ) -> Initial:
         """What the run had at this place: as it goes on with a stage, or begins one."""
         weights = None if progress.stage_step else self._history.weights(stage.name)
         if weights is not None:
-            return model_from(weights, self._recipe, self._device, stage)
+            return initial_from(weights, self._recipe, self._device, stage, files)
         if here is None:
-            return assemble.build_model(self._recipe, self._device)[0]
-        return assemble.model_of_checkpoint(self._recipe, here.path, self._device, stage)
+            return assemble.initial_model(self._recipe.model, self._recipe.seed, self._device)
+        return assemble.initial_of_checkpoint(self._recipe, here.path, self._device, stage)
 
     def _scene(
         self,
         stack: ExitStack,
         stage: Stage,
-        model: VisionLanguageModel,
+        initial: Initial,
         progress: Progress,
         begun: Checkpoint | None,
     ) -> _Scene:
         """A stage ready to go on; ``begun`` where it is the checkpoint's own."""
         make_up(stage, self._say)
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
-        learning = assemble.learning(self._recipe, stage, model, World(device=str(self._device)))
+        learning = assemble.started(
+            self._recipe,
+            stage,
+            initial,
+            World(device=str(self._device)),
+            begun.states() if begun is not None else None,
+        )
         stack.callback(learning.engine.close)
-        if begun is not None:
-            learning.engine.restore(begun.states())
         lanes = begun.lanes if begun is not None else None
         loader = assemble.pack_loader(self._recipe, stage, prepared, World(), lanes)
         stack.callback(loader.close)
@@ -318,7 +322,7 @@ class _Replayer:
             max_skipped_in_a_row=NEVER,
             module=learning.module,
         )
-        return _Scene(run, in_turn, ModuleNorms(learning.module, model))
+        return _Scene(run, in_turn, ModuleNorms(learning.module, initial.model))
 
     def _told(
         self,

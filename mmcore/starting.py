@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -10,9 +11,9 @@ import torch
 
 from mmcore import assemble
 from mmcore.exchange.model_folder import DESCRIPTION
-from mmcore.exchange.stored import fill_stored, open_stored
+from mmcore.exchange.stored import open_stored, values_of
 from mmcore.interfaces import PARTS, WeightsError
-from mmcore.model.vlm import VisionLanguageModel
+from mmcore.model.initial import Initial
 from mmcore.recipe import ModelTable, Recipe, Stage, load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
 from mmcore.training.checkpoint import latest
@@ -138,23 +139,25 @@ def begun(done: Progress | None) -> int:
     return 1 if done is None else done.stage_index + 1
 
 
-def model_from(
-    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None
-) -> VisionLanguageModel:
+def initial_from(
+    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None, files: ExitStack
+) -> Initial:
     """The recipe's model with the weights of a run folder, a checkpoint or a model folder.
 
     Adapters in a checkpoint are merged, unless ``stage`` goes on with the same ones.
+
+    Args:
+        files: closes what is read from, when the values have been made.
 
     Raises:
         RunError: the path is none of them, or holds a model that another could not go on from.
         CheckpointError, WeightsError: names or shapes differ, or files are damaged.
     """
     if (path / DESCRIPTION).is_file():
-        with open_stored(path) as stored:
-            _check_same(path, stored.file.model, recipe.model)
-            model = assemble.empty_model(recipe.model, recipe.seed, device)
-            fill_stored(model, stored)
-            return model
+        stored = files.enter_context(open_stored(path))
+        _check_same(path, stored.file.model, recipe.model)
+        initial = assemble.initial_model(recipe.model, recipe.seed, device, loaded=False)
+        return initial.instead(values_of(initial.model, stored))
     checkpoint = path if (path / MANIFEST).is_file() else latest(path / CHECKPOINTS)
     if checkpoint is None:
         raise RunError(
@@ -163,7 +166,7 @@ def model_from(
     described = checkpoint.parent.parent / RECIPE
     if described.is_file():
         _check_same(path, load_recipe(described).model, recipe.model)
-    return assemble.model_of_checkpoint(recipe, checkpoint, device, stage)
+    return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
 
 
 def _check_same(path: Path, before: ModelTable, now: ModelTable) -> None:

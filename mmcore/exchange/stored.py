@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -18,13 +19,13 @@ from mmcore.exchange.model_folder import (
     read_origin,
 )
 from mmcore.interfaces import PARTS, Tensors
-from mmcore.kit.weights import fill_by_name, open_tensors
+from mmcore.kit.weights import check_names, fill_by_name, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
 from mmcore.training.checkpoint import Checkpoint, latest, load
 from mmcore.training.checkpoint_format import MANIFEST
-from mmcore.training.checkpoint_tensors import opened_weights
+from mmcore.training.checkpoint_tensors import stored_weights
 
 
 @attrs.frozen(eq=False)
@@ -90,8 +91,8 @@ def _open_checkpoint(checkpoint: Checkpoint, folder: Path, last: bool = False) -
         fit=stage.fit,
         precision=recipe.engine.precision,
     )
-    with opened_weights(checkpoint) as tensors:
-        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file), checkpoint)
+    tensors = stored_weights(checkpoint)
+    yield Stored(file, tensors, frozenset(), None, tokenizer_of(file), checkpoint)
 
 
 def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:
@@ -101,6 +102,17 @@ def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:
         WeightsError: names or shapes differ; names them all.
     """
     fill_by_name(model, stored.tensors, unused=stored.aside)
+
+
+def values_of(model: VisionLanguageModel, stored: Stored) -> dict[str, Callable[[], torch.Tensor]]:
+    """What ``fill_stored`` would fill every parameter with, read when it is asked for, as long as
+    ``stored`` is open.
+
+    Raises:
+        WeightsError: as ``fill_stored``.
+    """
+    check_names(model, stored.tensors, unused=stored.aside)
+    return {name: partial(stored.tensors.read, name) for name, _ in model.named_parameters()}
 
 
 def tokenizer_of(file: ModelFile) -> dict[str, bytes]:

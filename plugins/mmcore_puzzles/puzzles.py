@@ -67,10 +67,13 @@ def make(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle:
 
 
 def _reading(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle:
-    """A page of texts, one in every cell, of which one is to be read."""
+    """A page of texts, one in every cell, of which one is to be read. No text is there twice while
+    the vocabulary has another, so that none is likelier than those beside it."""
     options = pool.texts(knobs.vocabulary)
     grid = Grid(knobs.side, level.cells, level.px, pool)
-    texts = [rng.choice(options) for _ in range(level.cells**2)]
+    texts: list[str] = []
+    while (missing := level.cells**2 - len(texts)) > 0:
+        texts += rng.sample(options, min(missing, len(options)))
     things = [grid.text(text, rng.choice(list(INKS)), n, rng) for n, text in enumerate(texts)]
     asked = []
     for cell in rng.sample(range(len(texts)), len(texts)):

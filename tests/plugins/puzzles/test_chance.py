@@ -87,8 +87,8 @@ def test_a_random_answerer_gets_the_chance_that_is_reported(task):
     for kind, chance in CHANCE.items():
         assert scores[kind].chance == pytest.approx(chance)
         assert scores[kind].low <= chance <= scores[kind].high
-    assert scores["retrieve 2 pictures 12px"].chance == 1 / 2
-    assert scores["retrieve 4 pictures 12px"].chance == 1 / 4
+    assert scores["retrieve 2 pictures"].chance == 1 / 2
+    assert scores["retrieve 4 pictures"].chance == 1 / 4
 
 
 def test_right_answers_score_one_by_kind_and_level(task):

@@ -44,6 +44,14 @@ def test_reading_asks_for_the_text_of_a_cell(of_kind):
             ]
             assert found == [asked.answer]
         assert len({asked.question for asked in puzzle.asked}) == 4
+        assert len({asked.answer for asked in puzzle.asked}) == 4
+
+
+def test_a_page_with_more_cells_than_texts_repeats_as_few_as_it_must(small):
+    dense = small(kinds=("reading",), grid=(6,), text_px=(5,), side=120, held_out=True)
+    (scene,) = dense.open().puzzle(0).scenes
+    counts = Counter(thing.name for thing in scene.things)
+    assert (len(counts), set(counts.values())) == (18, {2})
 
 
 def test_place_is_where_the_shape_is(of_kind):

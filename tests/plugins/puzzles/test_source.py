@@ -62,8 +62,8 @@ def test_kinds_and_levels_take_turns(small):
     labels = Counter((level.kind, level.label) for level in levels)
     assert labels == {
         **{("reading", f"{grid} {px}px"): 2 for grid in ("1x1", "2x2") for px in (9, 12)},
-        **{(kind, f"{n} others 12px"): 4 for kind in ("place", "count", "compare") for n in (0, 3)},
-        **{("retrieve", f"{n} pictures 12px"): 4 for n in (2, 4)},
+        **{(kind, f"{n} others"): 4 for kind in ("place", "count", "compare") for n in (0, 3)},
+        **{("retrieve", f"{n} pictures"): 4 for n in (2, 4)},
     }
 
 
