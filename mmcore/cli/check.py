@@ -10,7 +10,7 @@ import click
 from mmcore.cli.layout import columns, heading
 
 if TYPE_CHECKING:
-    from mmcore.recipe import Recipe, Stage
+    from mmcore.recipe import Recipe, Stage, TrainablePart
 
 
 @click.command()
@@ -62,10 +62,14 @@ def _stage(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
     return (
         stage.name,
         _length(stage),
-        f"trains {', '.join(part.part for part in stage.train)}",
+        f"trains {', '.join(map(_learns, stage.train))}",
         f"up to {views} views, {groups * tokens} tokens a picture",
         sources,
     )
+
+
+def _learns(part: TrainablePart) -> str:
+    return part.part if part.lora is None else f"{part.part} (adapters of rank {part.lora.rank})"
 
 
 def _length(stage: Stage) -> str:

@@ -87,6 +87,7 @@ def test_weights_of_another_model_are_refused_with_all_that_differs(workplace):
         "the LLM's width: 32 -> 64",
     ):
         assert line in output
+    assert not (workplace.folder / "runs" / "other" / "recipe.toml").exists()
     output = workplace.mmcore(
         "run", "mini.toml", "--set", "name=other", "--from", "runs/mini", "--resume", "never",
         "--set", "model.llm.mlp_width=32", fails=True,
@@ -158,6 +159,7 @@ def assert_adapters_alone_moved(old, after):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three starts of two processes, on a machine that may be busy
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("zero", [0, 1, 2, 3])
 def test_adapters_under_deepspeed_on_two_processes(workplace, zero, precision):
