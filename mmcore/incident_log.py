@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import attrs
@@ -15,7 +16,8 @@ FILE = "incidents.jsonl"
 
 
 class IncidentLog:
-    """A tracker that every run has. It keeps what a roll-back undid: that is why it happened."""
+    """A tracker that every run has. It keeps all lines, also those of steps that are made again
+    after a roll-back or a kill: they are why it happened."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -31,7 +33,7 @@ class IncidentLog:
 
     @hookimpl
     def mmcore_incident(self, incident: Incident) -> None:
-        told = attrs.asdict(incident)
+        told = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **attrs.asdict(incident)}
         told["sources"] = {
             name: loss if math.isfinite(loss) else None for name, loss in incident.sources.items()
         }

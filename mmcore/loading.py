@@ -93,7 +93,7 @@ def preparer_of(file: ModelFile) -> Preparer:
         text=file.model.llm.text(),
         tiler=file.tiler,
         view=view,
-        tokens_per_view=file.model.token_sampler.tokens_per_view(view.patches),
+        tokens_per_view=file.model.token_sampler.tokens_per_view(view.grid),
         max_tokens=file.max_tokens,
         max_views=file.max_views,
         fit=file.fit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -10,9 +11,9 @@ import torch
 
 from mmcore import assemble
 from mmcore.exchange.model_folder import DESCRIPTION, read_model_file
-from mmcore.exchange.stored import fill_stored, open_stored
+from mmcore.exchange.stored import open_stored, values_of
 from mmcore.interfaces import PARTS, WeightsError
-from mmcore.model.vlm import VisionLanguageModel
+from mmcore.model.initial import Initial
 from mmcore.recipe import ModelTable, Recipe, Stage, load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
 from mmcore.training.checkpoint import latest
@@ -43,6 +44,17 @@ class Span:
     def begins_anew(self, progress: Progress) -> bool:
         """Whether the weights that were named are to be used, for the stage has not begun."""
         return self.weights is not None and progress.stage_index < (self.first or 0)
+
+
+def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
+    """The stage that is begun now from named weights, and these; None where none is.
+
+    Args:
+        done: how far the run folder has come.
+    """
+    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+        return None
+    return recipe.stages[wanted.first or 0].name, wanted.weights
 
 
 def span(
@@ -129,12 +141,15 @@ def begun(done: Progress | None) -> int:
     return 1 if done is None else done.stage_index + 1
 
 
-def model_from(
-    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None
-) -> VisionLanguageModel:
+def initial_from(
+    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None, files: ExitStack
+) -> Initial:
     """The recipe's model with the weights of a run folder, a checkpoint or a model folder.
 
     Adapters in a checkpoint are merged, unless ``stage`` goes on with the same ones.
+
+    Args:
+        files: closes what is read from, when the values have been made.
 
     Raises:
         RunError: the path is none of them.
@@ -142,11 +157,10 @@ def model_from(
     """
     checkpoint = _checkpoint(path)
     if checkpoint is not None:
-        return assemble.model_of_checkpoint(recipe, checkpoint, device, stage)
-    with open_stored(path) as stored:
-        model = assemble.empty_model(recipe.model, recipe.seed, device)
-        fill_stored(model, stored)
-        return model
+        return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
+    stored = files.enter_context(open_stored(path))
+    initial = assemble.initial_model(recipe.model, recipe.seed, device, loaded=False)
+    return initial.instead(values_of(initial.model, stored))
 
 
 def _checkpoint(path: Path) -> Path | None:
@@ -208,7 +222,7 @@ def _facts(table: ModelTable) -> dict[str, object]:
     facts |= {
         "the encoder's view": f"{view.size} px in {view.patch_rows} x {view.patch_cols} patches",
         "the encoder's width": table.encoder.feature_width,
-        "tokens of a view": table.token_sampler.tokens_per_view(view.patches),
+        "tokens of a view": table.token_sampler.tokens_per_view(view.grid),
         "the LLM's width": llm.embedding_width,
     }
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmcore.cli.compression import tokens_and_ratio
 from mmcore.cli.layout import columns, heading
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
 def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
     model = recipe.model
     view = model.encoder.view
-    tokens = model.token_sampler.tokens_per_view(view.patches)
     return [
         (
             "encoder",
@@ -44,7 +44,11 @@ def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
             f"views of {view.size} px become {view.patches} patches, "
             f"width {model.encoder.feature_width}",
         ),
-        ("token_sampler", model.token_sampler.name, f"{tokens} tokens per view"),
+        (
+            "token_sampler",
+            model.token_sampler.name,
+            tokens_and_ratio(model.token_sampler, view.grid),
+        ),
         (
             "llm",
             model.llm.name,
@@ -56,7 +60,7 @@ def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
 
 def _stage(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
     view = recipe.model.encoder.view
-    tokens = recipe.model.token_sampler.tokens_per_view(view.patches)
+    tokens = recipe.model.token_sampler.tokens_per_view(view.grid)
     views, groups = stage.tiler.max_views, stage.tiler.max_groups
     sources = "1 source" if len(stage.data) == 1 else f"{len(stage.data)} sources"
     return (

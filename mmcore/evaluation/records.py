@@ -27,6 +27,7 @@ def append(
             line = {
                 "key": str(question.key),
                 "kind": question.kind,
+                "level": question.level,
                 "answer": question.answer,
                 "output": output,
             }

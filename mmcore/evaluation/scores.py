@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmcore.interfaces import KindScore, Question, Task
 
 Z_95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided 95 % interval."""
+
+Scored = list[tuple[Question, float]]
+"""Questions with the scores of what was said."""
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -31,20 +34,36 @@ def best_constant(task: Task, questions: Sequence[Question]) -> float:
 def score_by_kind(
     task: Task, questions: Sequence[Question], outputs: Sequence[str]
 ) -> list[KindScore]:
-    """Scores of the kinds of question, in the order in which the kinds first appear."""
+    """Scores of the kinds of question, in the order in which the kinds first appear; behind a kind
+    that has several levels, those of its levels."""
     assert len(questions) == len(outputs), "one output per question"
-    by_kind: dict[str, list[tuple[Question, float]]] = {}
-    for question, output in zip(questions, outputs, strict=True):
-        by_kind.setdefault(question.kind, []).append((question, task.score(question, output)))
-    return [_summary(task, kind, scored) for kind, scored in by_kind.items()]
+    scored = [(one, task.score(one, said)) for one, said in zip(questions, outputs, strict=True)]
+    summaries = []
+    for kind, of_kind in _grouped(scored, lambda question: question.kind).items():
+        summaries.append(_summary(task, kind, of_kind))
+        of_levels = _grouped(of_kind, lambda question: question.level)
+        if len(of_levels) > 1:
+            summaries += [
+                _summary(task, f"{kind} {level}", of_level) for level, of_level in of_levels.items()
+            ]
+    return summaries
 
 
-def _summary(task: Task, kind: str, scored: Sequence[tuple[Question, float]]) -> KindScore:
+def _grouped(scored: Scored, name: Callable[[Question], str]) -> dict[str, Scored]:
+    """The questions of every name, in the order in which the names first appear."""
+    groups: dict[str, Scored] = {}
+    for question, score in scored:
+        groups.setdefault(name(question), []).append((question, score))
+    return groups
+
+
+def _summary(task: Task, kind: str, scored: Scored) -> KindScore:
     count = len(scored)
     accuracy = sum(score for _, score in scored) / count
     low, high = wilson(accuracy, count)
     constant = best_constant(task, [question for question, _ in scored])
-    return KindScore(kind, count, accuracy, low, high, constant)
+    chance = sum(question.chance for question, _ in scored) / count
+    return KindScore(kind, count, accuracy, low, high, constant, chance)
 
 
 def apart(before: KindScore, after: KindScore) -> bool:

@@ -24,7 +24,7 @@ from mmcore.kit.weights import fill_by_name
 from mmcore.model.lora import ADAPTER, is_adapter, peft_config
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.training.checkpoint import Checkpoint
-from mmcore.training.checkpoint_tensors import opened_weights
+from mmcore.training.checkpoint_tensors import stored_weights
 
 NAME = "peft"
 WEIGHTS = "adapter_model.safetensors"
@@ -73,8 +73,7 @@ def _fill(model: VisionLanguageModel, folder: Path, checkpoint: Checkpoint) -> N
     """The base as the checkpoint has it, and the adapters as peft reads them."""
     import peft
 
-    with opened_weights(checkpoint, add=False) as tensors:
-        fill_by_name(model, tensors)
+    fill_by_name(model, stored_weights(checkpoint, add=False))
     for part in checkpoint.manifest.loras:
         adapted = peft.PeftModel.from_pretrained(model.get_submodule(part), str(folder / part))
         model.set_submodule(part, adapted.merge_and_unload())
@@ -90,23 +89,21 @@ def targets(part: nn.Module, layers: list[str]) -> str | list[str]:
 
 def _copy(folder: Path, checkpoint: Checkpoint, receipt: Receipt, on_progress: OnProgress) -> None:
     names = {part: _names(part, checkpoint) for part in checkpoint.manifest.loras}
-    with opened_weights(checkpoint, merge=()) as tensors:
-        declared = {
-            part: {
-                own: Declared(tensors.shape(one), tensors.dtype(one)) for own, one in all_.items()
-            }
-            for part, all_ in names.items()
-        }
-        total = sum(one.bytes for group in declared.values() for one in group.values())
-        done = 0
-        for part, group in declared.items():
-            with tensor_folder(folder / part, group, dict.fromkeys(group, WEIGHTS)) as files:
-                for own, full in names[part].items():
-                    tensor = tensors.read(full)
-                    files.write(own, tensor)
-                    receipt.moves.append(move(part, [(full, tensor)], [(own, tensor)]))
-                    done += tensor.nbytes
-                    on_progress(done, total)
+    tensors = stored_weights(checkpoint, merge=())
+    declared = {
+        part: {own: Declared(tensors.shape(one), tensors.dtype(one)) for own, one in all_.items()}
+        for part, all_ in names.items()
+    }
+    total = sum(one.bytes for group in declared.values() for one in group.values())
+    done = 0
+    for part, group in declared.items():
+        with tensor_folder(folder / part, group, dict.fromkeys(group, WEIGHTS)) as files:
+            for own, full in names[part].items():
+                tensor = tensors.read(full)
+                files.write(own, tensor)
+                receipt.moves.append(move(part, [(full, tensor)], [(own, tensor)]))
+                done += tensor.nbytes
+                on_progress(done, total)
 
 
 def _names(part: str, checkpoint: Checkpoint) -> dict[str, str]:

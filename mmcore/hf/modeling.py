@@ -12,7 +12,6 @@ from typing import Any, Self, cast
 import attrs
 import torch
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
-from transformers.initialization import no_init_weights
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from mmcore import assemble
@@ -189,9 +188,9 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
     def _fill_buffers(self) -> None:
         """Compute what is no weight: transformers builds models without numbers, and loads
         weights only."""
-        with no_init_weights():
-            real = assemble.empty_model(self._table, 0, torch.device("cpu"))
-        for name, buffer in real.named_buffers():
+        initial = assemble.initial_model(self._table, 0, torch.device("cpu"), loaded=False)
+        initial.place_others(torch.device("cpu"))
+        for name, buffer in initial.model.named_buffers():
             owner, _, own = name.rpartition(".")
             module = self.model.get_submodule(owner)
             module._buffers[own] = buffer.to(module.get_buffer(own).device)

@@ -17,11 +17,12 @@ S sequences (samples) of a pack, B prompts, C/H/W channels, height, width.
 """
 
 from mmcore.interfaces.attention import Attention, PackedLayout
-from mmcore.interfaces.encoder import Encoder, EncoderSpec, ViewFormat
+from mmcore.interfaces.encoder import Encoder, EncoderSpec, PatchGrid, ViewFormat
 from mmcore.interfaces.engine import (
     Engine,
     EngineMemory,
     EngineSpec,
+    FillingEngine,
     KnowsPartNorms,
     MemoryItem,
     ParameterGroup,
@@ -95,6 +96,7 @@ __all__ = [
     "Evaluation",
     "ExtendingLLM",
     "FilledSpec",
+    "FillingEngine",
     "ForeignCheckpoint",
     "ForeignLayout",
     "FormatSpec",
@@ -120,6 +122,7 @@ __all__ = [
     "ParameterGroup",
     "ParameterState",
     "Part",
+    "PatchGrid",
     "Question",
     "Rejection",
     "Renaming",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import attrs
 
 from mmcore.interfaces.attention import Attention
+from mmcore.interfaces.encoder import PatchGrid
 from mmcore.interfaces.weights import FilledSpec, LoadReport, Renaming, same_names
 
 if TYPE_CHECKING:
@@ -37,13 +38,45 @@ class TokenSamplerSpec(FilledSpec):
     provides: ClassVar[frozenset[str]] = frozenset()
     """What objectives may need of it beyond tokens."""
 
-    @abstractmethod
-    def tokens_per_view(self, patches: int) -> int:
-        """Q: how many tokens a view of ``patches`` patches becomes."""
+    @property
+    def needs_grid(self) -> bool:
+        """Whether it matters where in the view a patch is, so that it must be given whole views.
+
+        A tiler that regroups the patches of several views cannot be used with such a sampler.
+        """
+        return False
 
     @abstractmethod
-    def build(self, *, dim_in: int, dim_out: int, attention: Attention) -> nn.Module:
-        """A new ``TokenSampler`` from width ``dim_in`` (D) to ``dim_out`` (E), initialised."""
+    def tokens_per_view(self, grid: PatchGrid) -> int:
+        """Q: how many tokens a view of these patches becomes.
+
+        A sampler that does not need the grid is also asked about patches that a tiler put
+        together from several views; they are in one row.
+
+        Raises:
+            ValueError: it cannot take such views; the message says what it wants.
+        """
+
+    def compression(self, grid: PatchGrid) -> float:
+        """How many patches there are for every token.
+
+        Raises:
+            ValueError: it cannot take such views.
+        """
+        return grid.patches / self.tokens_per_view(grid)
+
+    @abstractmethod
+    def build(
+        self, *, dim_in: int, dim_out: int, grid: PatchGrid, attention: Attention
+    ) -> nn.Module:
+        """A new ``TokenSampler``, initialised.
+
+        Args:
+            dim_in: D.
+            dim_out: E.
+            grid: of the views; ``tokens_per_view`` takes it.
+            attention: which kernel is used.
+        """
 
     @abstractmethod
     def load(self, module: nn.Module) -> LoadReport | None:

@@ -116,11 +116,16 @@ class SourceSpec(Spec):
 
     @abstractmethod
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
-        """Write made-up rows into ``folder``, in the dataset's true on-disk format."""
+        """Write made-up rows into ``folder``, in the dataset's true on-disk format.
+
+        A source that has no files, since it makes its rows as they are read, writes nothing, and
+        ``open`` goes by ``synthetic``.
+        """
 
     @abstractmethod
     def relocated(self, folder: Path) -> Self:
-        """This spec, reading what ``synthesize`` wrote into ``folder``."""
+        """This spec, reading what ``synthesize`` wrote into ``folder``; ``synthetic`` is added to
+        it by who asks."""
 
     @property
     def links(self) -> Links | None:

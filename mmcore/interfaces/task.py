@@ -21,24 +21,31 @@ class Question:
         kind: the kind of question; scores are averaged by it.
         parts: what the model is shown: pictures and the user's words.
         answer: the right answer.
+        level: how hard it is among questions of its kind, in words; may be empty. Where a kind
+            has several levels, scores are averaged by them as well.
+        chance: the mean score of the best answers that nothing but the words of the question
+            leads to, where the task knows it.
     """
 
     key: SampleKey
     kind: str
     parts: tuple[Part, ...]
     answer: str
+    level: str = ""
+    chance: float = 0.0
 
 
 @attrs.frozen
 class KindScore:
-    """How one kind of question was answered.
+    """How one kind of question was answered, or one level of a kind.
 
     Attributes:
-        kind: the kind of question.
+        kind: the kind of question, with the level behind it where only that was looked at.
         questions: how many were asked.
         accuracy: mean score.
         low, high: 95 % Wilson score interval of the accuracy.
         constant: the most that any one fixed answer would have scored on these questions.
+        chance: what the words of the questions alone lead to, where the task knows it, else 0.
     """
 
     kind: str
@@ -47,6 +54,12 @@ class KindScore:
     low: float
     high: float
     constant: float
+    chance: float = 0.0
+
+    @property
+    def luck(self) -> float:
+        """What is reached without a look at the pictures: the better of constant and chance."""
+        return max(self.constant, self.chance)
 
 
 @attrs.frozen

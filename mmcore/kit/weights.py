@@ -154,9 +154,48 @@ def fill(
     import torch
 
     parameters = dict(module.named_parameters())
-    assert parameters.keys() == sources.keys(), parameters.keys() ^ sources.keys()
+    unused = frozenset(unused)
+    _check(module, tensors, sources, unused)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            tensor = sources[name].join([tensors.read(one) for one in sources[name].names])
+            parameter.copy_(tensor)
+    return LoadReport(
+        origin=tensors.origin,
+        loaded=tuple(parameters),
+        unused=tuple(sorted(unused & tensors.names())),
+    )
+
+
+def fill_by_name(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] = ()) -> LoadReport:
+    """``fill`` from files that have the module's own names.
+
+    Raises:
+        WeightsError: as ``fill``.
+    """
+    return fill(module, tensors, _own_names(module), unused=unused)
+
+
+def check_names(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] = ()) -> None:
+    """Whether ``fill_by_name`` could fill the module; nothing is read.
+
+    Raises:
+        WeightsError: as ``fill``.
+    """
+    _check(module, tensors, _own_names(module), frozenset(unused))
+
+
+def _own_names(module: nn.Module) -> dict[str, Source]:
+    return {name: Source((name,)) for name, _ in module.named_parameters()}
+
+
+def _check(
+    module: nn.Module, tensors: Tensors, sources: Mapping[str, Source], unused: frozenset[str]
+) -> None:
+    parameters = {name for name, _ in module.named_parameters()}
+    assert parameters == sources.keys(), parameters ^ sources.keys()
     known = {name for source in sources.values() for name in source.names}
-    found, unused = tensors.names(), frozenset(unused)
+    found = tensors.names()
     # A tensor that is there has the right shape here: what shape it gives is checked below.
     wanted = {name: tensors.shape(name) if name in found else () for name in sorted(known)}
     fault = mismatch(
@@ -169,23 +208,6 @@ def fill(
     fault = fault or _misfits(module, tensors, sources)
     if fault:
         raise fault
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            tensor = sources[name].join([tensors.read(one) for one in sources[name].names])
-            parameter.copy_(tensor)
-    return LoadReport(
-        origin=tensors.origin, loaded=tuple(parameters), unused=tuple(sorted(unused & found))
-    )
-
-
-def fill_by_name(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] = ()) -> LoadReport:
-    """``fill`` from files that have the module's own names.
-
-    Raises:
-        WeightsError: as ``fill``.
-    """
-    names = [name for name, _ in module.named_parameters()]
-    return fill(module, tensors, {name: Source((name,)) for name in names}, unused=unused)
 
 
 def _misfits(

@@ -123,8 +123,8 @@ def adapt(part: nn.Module, lora: Lora, layers: Sequence[str], *, seed: int) -> N
     for name, parameter in part.named_parameters():
         # peft freezes everything else; what learns is said in one place, and not here.
         parameter.requires_grad_(is_adapter(name) or name.replace(BASE, ".") in learning)
-        if is_adapter(name):
-            _initialise(name, parameter, seed)
+        if is_adapter(name) and not parameter.is_meta:
+            parameter.data.copy_(first_value(name, parameter.shape, seed))
 
 
 def peft_config(lora: Lora, targets: str | list[str]) -> peft.LoraConfig:
@@ -149,18 +149,19 @@ def _device_of(part: nn.Module) -> torch.device:
     return next(part.parameters()).device
 
 
-@torch.no_grad()
-def _initialise(name: str, parameter: nn.Parameter, seed: int) -> None:
-    """Microsoft's values: uniform as a linear layer's for A, zero for B."""
-    if parameter.is_meta:
-        return
+def first_value(name: str, shape: torch.Size, seed: int) -> torch.Tensor:
+    """What a fresh adapter begins with, as Microsoft's: uniform like a linear layer's for A, zero
+    for B.
+
+    Args:
+        name: of the parameter within its part.
+        shape: its shape.
+        seed: as in ``adapt``.
+    """
     if name.endswith(UP):
-        parameter.zero_()
-        return
-    drawn = torch.empty(parameter.shape)
+        return torch.zeros(shape)
     generator = torch.Generator().manual_seed(_mixed(seed, name))
-    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
-    parameter.copy_(drawn)
+    return nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5), generator=generator)
 
 
 def _mixed(seed: int, name: str) -> int:

@@ -44,7 +44,7 @@ class PackSize:
 def full_pack(model: ModelTable, stage: Stage) -> PackSize:
     """The largest pack that the stage can meet."""
     view = model.encoder.view
-    tokens_per_view = model.token_sampler.tokens_per_view(view.patches)
+    tokens_per_view = model.token_sampler.tokens_per_view(view.grid)
     tokens = stage.batch.max_tokens
     samples = max(1, min(SAMPLES, tokens // (tokens_per_view + 2)))
     room = max(1, (tokens - 2 * samples) // tokens_per_view)  # for groups

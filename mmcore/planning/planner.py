@@ -122,6 +122,6 @@ def _too_large_at_the_start(stage: StagePlan, gpu: Gpu) -> tuple[str, ...]:
     if start.fits(gpu):
         return ()
     return (
-        "at the start every GPU has the whole model in float32, before an engine shares anything "
-        "out: only a larger GPU or a smaller model helps",
+        "the weights, with what the engine keeps beside them, are more than a GPU has room for "
+        "before the first pack",
     )

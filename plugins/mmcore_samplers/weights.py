@@ -14,6 +14,10 @@ names are ours."""
 LLAVA = ("model.mm_projector.", "mm_projector.")
 """Where LLaVA 1.5 keeps its ``mlp2x_gelu``; below, a name is the place among the layers."""
 
+INTERNVL = ("mlp1.",)
+"""Where the released InternVL checkpoints keep their projector; below, a name is the place among
+the layers."""
+
 
 def load_perceiver(module: nn.Module, weights: str) -> LoadReport:
     """Fill a ``Perceiver`` from a folder of its own, or from a whole xGen-MM checkpoint.
@@ -31,6 +35,15 @@ def load_mlp(module: nn.Module, weights: str) -> LoadReport:
         WeightsError: files or tensors are missing, have other shapes, or have no place here.
     """
     return _load(module, weights, LLAVA, ours="layers.")
+
+
+def load_pixel_shuffle(module: nn.Module, weights: str) -> LoadReport:
+    """Fill a ``PixelShuffle`` from a folder of its own, or from an InternVL checkpoint.
+
+    Raises:
+        WeightsError: files or tensors are missing, have other shapes, or have no place here.
+    """
+    return _load(module, weights, INTERNVL, ours="layers.")
 
 
 def _load(module: nn.Module, weights: str, prefixes: tuple[str, ...], *, ours: str) -> LoadReport:

@@ -51,6 +51,31 @@ def test_scores_are_kept_apart_by_kind_in_order_of_appearance():
     ]
 
 
+def test_levels_of_a_kind_follow_it_and_chance_is_their_mean():
+    def at(level, answer, chance):
+        return Question(SampleKey("s", "f", 0), "count", (), answer, level, chance)
+
+    questions = [at("few", "1", 0.5), at("many", "7", 0.1), at("few", "2", 0.5), ask("k", "x")]
+    scores = score_by_kind(ExactTask(), questions, ["1", "1", "1", "x"])
+    assert [(s.kind, s.questions, s.accuracy) for s in scores] == [
+        ("count", 3, pytest.approx(1 / 3)),
+        ("count few", 2, 0.5),
+        ("count many", 1, 0.0),
+        ("k", 1, 1.0),
+    ]
+    assert [s.chance for s in scores] == pytest.approx([1.1 / 3, 0.5, 0.1, 0.0])
+
+
+def test_a_kind_of_one_level_is_not_told_twice():
+    questions = [Question(SampleKey("s", "f", 0), "count", (), "1", "few")]
+    assert [s.kind for s in score_by_kind(ExactTask(), questions, ["1"])] == ["count"]
+
+
+def test_luck_is_the_better_of_constant_and_chance():
+    assert KindScore("k", 9, 0.1, 0.0, 0.3, 0.2).luck == 0.2
+    assert KindScore("k", 9, 0.1, 0.0, 0.3, 0.2, 0.5).luck == 0.5
+
+
 def test_apart_needs_a_gap_and_the_right_direction():
     worse, better = KindScore("k", 9, 0.1, 0.0, 0.3, 0.2), KindScore("k", 9, 0.9, 0.5, 1.0, 0.2)
     overlapping = KindScore("k", 9, 0.5, 0.3, 0.6, 0.2)

@@ -29,7 +29,7 @@ def test_before_and_after_with_their_intervals():
     assert "…" not in text
 
 
-def test_the_last_result_beside_the_constant_answer():
+def test_the_last_result_beside_what_luck_gets():
     text = printed(final_table(HISTORY))
     row = next(line for line in text.splitlines() if "which picture" in line)
     assert row.split()[3:] == ["70", "60", "[48,", "70]", "20", "yes"]

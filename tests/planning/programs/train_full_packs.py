@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from mmcore import load_recipe
-from mmcore.assemble import empty_model, learning
+from mmcore.assemble import initial_model, started
 from mmcore.interfaces import PackedBatch, World
 from mmcore.planning.pack import PackSize, batch_on_meta, full_pack
 from mmcore.recipe import Recipe, Stage
@@ -49,10 +49,8 @@ def filled(size: PackSize, vocabulary: int) -> PackedBatch:
 
 def train(recipe: Recipe, stage: Stage, packs: int) -> None:
     """Build model and engine, and take the steps."""
-    model = empty_model(recipe.model, recipe.seed, torch.device("cpu"))
-    engine = learning(
-        recipe, stage, model, World(rank=0, size=1, local_rank=0, device="cpu")
-    ).engine
+    initial = initial_model(recipe.model, recipe.seed, torch.device("cpu"), loaded=False)
+    engine = started(recipe, stage, initial, World(device="cpu")).engine
     size = full_pack(recipe.model, stage)
     batch = filled(size, 100)
     divisor = [float(size.tokens)] * len(stage.objectives)

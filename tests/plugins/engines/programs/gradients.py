@@ -106,7 +106,7 @@ class Work:
             text=self.text,
             tiler=mmcore.spec("tiler", "anyres"),
             view=self.encoder.view,
-            tokens_per_view=self.sampler.tokens_per_view(self.encoder.view.patches),
+            tokens_per_view=self.sampler.tokens_per_view(self.encoder.view.grid),
             max_tokens=600,
             max_views=40,
         )

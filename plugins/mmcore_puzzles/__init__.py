@@ -1,0 +1,1 @@
+"""Puzzles: a made-up benchmark of reading, places, counting, comparing and retrieving."""
