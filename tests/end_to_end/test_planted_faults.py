@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -268,11 +269,27 @@ def test_a_signal_while_a_checkpoint_is_written_saves_and_ends_cleanly(
     assert workplace.losses() == workplace.losses("whole")
 
 
+def left_behind(workplace):
+    """Processes that still work in the folder of the test, some seconds after the run's end."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        places = {int(one.name): one / "cwd" for one in Path("/proc").glob("[0-9]*")}
+        found = [
+            number
+            for number, place in places.items()
+            if os.path.realpath(place) == str(workplace.folder) and number != os.getpid()
+        ]
+        if not found:
+            return []
+        time.sleep(0.2)
+    return found
+
+
 def stalled(workplace, *words):
     """The run's output and exit code, and how long it took."""
     began = time.monotonic()
     process = workplace.start("run", "mini.toml", *words, "--set", "guards.stall_seconds=4")
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate()
     return output, process.returncode, time.monotonic() - began
 
 
@@ -297,6 +314,7 @@ def test_a_call_that_never_returns_ends_the_run_with_its_stacks(workplace, plant
 
 @pytest.mark.parametrize("zero", [2, 3])
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @ON_LINUX
 def test_a_rank_that_stalls_ends_both_with_their_stacks(workplace, planted, zero):
     two = (*TWO, "--set", f"engine.zero={zero}")
@@ -314,8 +332,7 @@ def test_a_rank_that_stalls_ends_both_with_their_stacks(workplace, planted, zero
     assert "step 5, pack 2 of 2: forward and backward" in sleeper
     assert "planted.py" in sleeper
     assert "step 5" in (stalls / "step-00000005-rank-00000.txt").read_text()
-    left = subprocess.run(["pgrep", "-f", str(workplace.folder)], capture_output=True, text=True)
-    assert not left.stdout.split(), "a process is left"
+    assert not left_behind(workplace)
     assert newest(workplace).progress.step == 2
     planted("")
     assert "going on after step 2" in workplace.typed("run", "mini.toml", *two)
@@ -323,6 +340,7 @@ def test_a_rank_that_stalls_ends_both_with_their_stacks(workplace, planted, zero
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @ON_LINUX
 def test_two_processes_skip_roll_back_and_run_out_of_memory_together(workplace, planted):
     spike = (*SPIKE, *TWO, "--set", "guards.rollbacks=1")
@@ -338,16 +356,16 @@ def test_two_processes_skip_roll_back_and_run_out_of_memory_together(workplace, 
     }
 
     planted("nan", key=guilty)
-    output = workplace.typed(*spike, "--set", "name=nan")
+    output = workplace.typed(*spike, "--set", "name=skipped")
     assert "step 19: the loss of 1 of 4 packs was not finite" in output
-    (line,) = incidents(workplace, "nan")
+    (line,) = incidents(workplace, "skipped")
     assert guilty in line["keys"]
 
     planted("oom", key=guilty)
-    output = workplace.typed(*spike, "--set", "name=oom", fails=True)
+    output = workplace.typed(*spike, "--set", "name=full", fails=True)
     assert "step 19: a pack of" in output
     assert guilty in output
-    assert newest(workplace, "oom").progress.step == 15
+    assert newest(workplace, "full").progress.step == 15
 
 
 @pytest.fixture
@@ -363,6 +381,7 @@ def small_disk(workplace):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("procs", [1, pytest.param(2, marks=ON_LINUX)])
 def test_a_full_disk_leaves_the_last_checkpoint_and_is_told(workplace, small_disk, procs):
     words = ("run", "mini.toml", *(TWO if procs == 2 else ()), "--set", "evaluations=[]")
@@ -372,13 +391,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_is_told(workplace, small_dis
     shutil.rmtree(small_disk / "whole")
     # Nothing is removed: some checkpoint is the one too many.
     output = workplace.typed(
-        *words,
-        "--set",
-        "checkpoints.every_steps=1",
-        "--set",
-        "checkpoints.keep_last=100",
+        *words, "--set", "checkpoints.every_steps=1", "--set", "checkpoints.keep_last=100",
         fails=True,
-    )
+    )  # fmt: skip
     assert "No space left on device" in output
     assert "is whole and the last one; make room, then the same command goes on" in output
     step = newest(workplace).progress.step
