@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import attrs
 
-Kind = Literal["reading", "place", "count", "compare", "retrieve"]
+Kind = Literal["colour", "reading", "place", "count", "compare", "retrieve"]
 Vocabulary = Literal["numbers", "words", "long words"]
 
 LETTERS: Final[Mapping[Vocabulary, int]] = MappingProxyType(
@@ -89,6 +89,11 @@ def _label(*parts: tuple[str, Sequence[int]]) -> str:
     return " ".join(part for part, values in parts if len(set(values)) > 1)
 
 
+def _colour(knobs: Knobs) -> Iterator[Level]:
+    for px in knobs.shape_px:
+        yield Level("colour", _label((f"{px}px", knobs.shape_px)), px, SCENE_CELLS)
+
+
 def _reading(knobs: Knobs) -> Iterator[Level]:
     for grid in knobs.grid:
         for px in knobs.text_px:
@@ -134,6 +139,7 @@ def _retrieve(knobs: Knobs) -> Iterator[Level]:
 
 _LEVELS: Final[Mapping[Kind, Callable[[Knobs], Iterator[Level]]]] = MappingProxyType(
     {
+        "colour": _colour,
         "reading": _reading,
         "place": _place,
         "count": _count,

@@ -55,9 +55,9 @@ class PuzzlesSpec(SourceSpec):
         default=KINDS,
         validator=[attrs.validators.min_len(1), _each(one_of(KINDS))],
         metadata=doc(
-            "what is asked: reading a text, the place of a shape, a count of shapes, what changed "
-            "between two pictures, which of several pictures shows a shape; the kinds take turns, "
-            "and one that is named twice has two"
+            "what is asked: the colour of the paper, a text that is read, the place of a shape, a "
+            "count of shapes, what changed between two pictures, which of several pictures shows a "
+            "shape; the kinds take turns, and one that is named twice has two"
         ),
     )
     side: int = attrs.field(
