@@ -10,7 +10,7 @@ import attrs
 import torch
 
 from mmcore import assemble
-from mmcore.exchange.model_folder import DESCRIPTION
+from mmcore.exchange.model_folder import DESCRIPTION, read_model_file
 from mmcore.exchange.stored import open_stored, values_of
 from mmcore.interfaces import PARTS, WeightsError
 from mmcore.model.initial import Initial
@@ -76,8 +76,8 @@ def span(
             begins from.
 
     Raises:
-        RunError: there is no such stage, the stage before it is not finished, or a later one has
-            begun.
+        RunError: there is no such stage, the stage before it is not finished, a later one has
+            begun, or the weights are those of another model.
     """
     if stage is not None and until is not None:
         raise RunError(f"--stage {stage} trains that stage alone; leave out --until {until}")
@@ -89,6 +89,8 @@ def span(
         _check_before(recipe, first, done)
     if stage is not None:
         _check_after(recipe, first, done)
+    if weights is not None and (done is None or done.stage_index < first):
+        _check_same(weights, recipe)
     return Span(first, last, weights)
 
 
@@ -150,31 +152,49 @@ def initial_from(
         files: closes what is read from, when the values have been made.
 
     Raises:
-        RunError: the path is none of them, or holds a model that another could not go on from.
+        RunError: the path is none of them.
         CheckpointError, WeightsError: names or shapes differ, or files are damaged.
     """
+    checkpoint = _checkpoint(path)
+    if checkpoint is not None:
+        return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
+    stored = files.enter_context(open_stored(path))
+    initial = assemble.initial_model(recipe.model, recipe.seed, device, loaded=False)
+    return initial.instead(values_of(initial.model, stored))
+
+
+def _checkpoint(path: Path) -> Path | None:
+    """The checkpoint that ``path`` is, or the newest of the run that it is; None for a model
+    folder.
+
+    Raises:
+        RunError: it is none of them.
+    """
     if (path / DESCRIPTION).is_file():
-        stored = files.enter_context(open_stored(path))
-        _check_same(path, stored.file.model, recipe.model)
-        initial = assemble.initial_model(recipe.model, recipe.seed, device, loaded=False)
-        return initial.instead(values_of(initial.model, stored))
+        return None
     checkpoint = path if (path / MANIFEST).is_file() else latest(path / CHECKPOINTS)
     if checkpoint is None:
         raise RunError(
             f"--from {path}: wanted a run folder with a checkpoint, a checkpoint or a model folder"
         )
-    described = checkpoint.parent.parent / RECIPE
-    if described.is_file():
-        _check_same(path, load_recipe(described).model, recipe.model)
-    return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
+    return checkpoint
 
 
-def _check_same(path: Path, before: ModelTable, now: ModelTable) -> None:
-    """
+def _check_same(path: Path, recipe: Recipe) -> None:
+    """Whether the recipe's model can begin from the weights at ``path``, as far as descriptions
+    tell.
+
     Raises:
-        RunError: the models differ in what a stage cannot change; says all of it.
+        RunError: it is another one; says all of it.
     """
-    found = list(model_differences(before, now))
+    checkpoint = _checkpoint(path)
+    if checkpoint is None:
+        before = read_model_file(path).model
+    elif (described := checkpoint.parent.parent / RECIPE).is_file():
+        before = load_recipe(described).model
+    else:
+        return  # a checkpoint that was moved: names and shapes are compared when it is read
+    found = list(model_differences(before, recipe.model))
     if found:
         listing = "\n".join(f"  {one}" for one in found)
         raise RunError(

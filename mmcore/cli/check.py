@@ -11,7 +11,7 @@ from mmcore.cli.compression import tokens_and_ratio
 from mmcore.cli.layout import columns, heading
 
 if TYPE_CHECKING:
-    from mmcore.recipe import Recipe, Stage
+    from mmcore.recipe import Recipe, Stage, TrainablePart
 
 
 @click.command()
@@ -66,10 +66,14 @@ def _stage(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
     return (
         stage.name,
         _length(stage),
-        f"trains {', '.join(part.part for part in stage.train)}",
+        f"trains {', '.join(map(_learns, stage.train))}",
         f"up to {views} views, {groups * tokens} tokens a picture",
         sources,
     )
+
+
+def _learns(part: TrainablePart) -> str:
+    return part.part if part.lora is None else f"{part.part} (adapters of rank {part.lora.rank})"
 
 
 def _length(stage: Stage) -> str:

@@ -87,6 +87,7 @@ def test_weights_of_another_model_are_refused_with_all_that_differs(workplace):
         "the LLM's width: 32 -> 64",
     ):
         assert line in output
+    assert not (workplace.folder / "runs" / "other" / "recipe.toml").exists()
     output = workplace.mmcore(
         "run", "mini.toml", "--set", "name=other", "--from", "runs/mini", "--resume", "never",
         "--set", "model.llm.mlp_width=32", fails=True,
@@ -158,6 +159,7 @@ def assert_adapters_alone_moved(old, after):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three starts of two processes, on a machine that may be busy
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("zero", [0, 1, 2, 3])
 def test_adapters_under_deepspeed_on_two_processes(workplace, zero, precision):
@@ -237,7 +239,7 @@ def tensors_of(folder):
 def test_a_stage_ends_early_and_the_next_one_begins(workplace):
     early = "stages.captions.early_stop={measure='loss', patience=2, min_delta=50}"
     output = workplace.mmcore("run", "mini.toml", "--set", early, *with_lora("captions"))
-    assert "stopped early: loss has not fallen by more than 50 in 2 measurements" in output
+    assert "stopped early: loss has not fallen more than 50 below " in output
     steps = {line["step"]: line["stage"] for line in workplace.metrics()}
     assert list(steps.values()) == ["captions"] * 3 + ["answers"] * 6
     moments = (workplace.folder / "runs/mini/evaluations.jsonl").read_text().splitlines()
@@ -252,21 +254,25 @@ def test_a_validation_ends_a_stage_and_the_best_checkpoint_may_be_what_the_next_
     rate = "stages.captions.optimizer"  # which rises until the loss does
     words = (*early, "--set", f"{rate}.lr=1.0", "--set", f"{rate}.warmup_steps=4")
     output = workplace.mmcore("run", "mini.toml", *words)
-    assert "stopped early: validation/loss has not fallen in 1 measurement; its best is" in output
-    assert [line["stage"] for line in workplace.metrics()] == ["captions"] * 3 + ["answers"] * 6
+    assert "stopped early: validation/loss has not fallen below " in output
+    stages = [line["stage"] for line in workplace.metrics()]
+    ended = stages.count("captions")
+    assert 2 <= ended < 6
+    assert stages == ["captions"] * ended + ["answers"] * 6
     report = json.loads((workplace.folder / "runs/mini/stage-captions.json").read_text())
     assert report["ended_early"].startswith("stopped early: validation/loss")
 
     # The next stage went on from the end; it can be told to begin with the best instead.
     best = workplace.folder / "runs/mini/checkpoints/best-captions"
-    assert checkpoint.load(best).progress.step == 2
-    from_last = workplace.losses()[4]
+    assert checkpoint.load(best).progress.step == ended - 1
     words = (*words, "--set", "name=other")
     workplace.mmcore("run", "mini.toml", *words, "--until", "captions")
     workplace.mmcore("run", "mini.toml", *words, "--stage", "answers", "--from", str(best))
-    losses = workplace.losses("other")
-    assert len(losses) == 9
-    assert losses[4] < from_last  # the same rows
+    assert len(workplace.losses("other")) == ended + 6
+    frozen = "encoder.trunk.patch_embed.proj.weight"  # in the second stage
+    begun_with = weights(checkpoint.load(best))[frozen]
+    assert torch.equal(weights(newest(workplace, "other"))[frozen], begun_with)
+    assert not torch.equal(weights(newest(workplace))[frozen], begun_with)
 
 
 def test_what_early_stop_watches_is_checked(workplace):
