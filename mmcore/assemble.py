@@ -31,7 +31,7 @@ from mmcore.model.initial import Initial
 from mmcore.model.trainable import PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
-from mmcore.training.checkpoint import load_weights
+from mmcore.training.checkpoint import weights_for
 from mmcore.training.step_module import TrainingStep
 
 
@@ -103,7 +103,7 @@ def initial_of_checkpoint(recipe: Recipe, checkpoint: Path, device: torch.device
         CheckpointError: the checkpoint is damaged, or of another model.
     """
     initial = initial_model(recipe.model, recipe.seed, device, loaded=False)
-    return initial.refilled(partial(load_weights, checkpoint))
+    return initial.instead(weights_for(checkpoint, initial.model))
 
 
 def empty_model(table: ModelTable, seed: int, device: torch.device) -> VisionLanguageModel:

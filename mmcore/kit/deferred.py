@@ -187,10 +187,6 @@ class Recording(TorchDispatchMode):
                 for count, number in enumerate(drawn):
                     self._names.setdefault(number, f"{name}#{count}")
 
-    def wrote(self, tensor: torch.Tensor) -> bool:
-        """Whether the tensor, one without numbers, was made or written to."""
-        return tensor.untyped_storage()._cdata in self._writers
-
     def read(self, place: Place) -> torch.Tensor:
         """The tensor of this place with its numbers, made now, on the CPU."""
         return place.on(self.storage(place.storage))

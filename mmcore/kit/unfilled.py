@@ -35,10 +35,13 @@ class Unfilled:
 
     def values(self) -> dict[str, Make]:
         """For every parameter, by its name, what makes its value on the CPU."""
-        return {
-            name: value_of(parameter, self.recording)
-            for name, parameter in self.module.named_parameters()
-        }
+        return {name: self._make(one) for name, one in self.module.named_parameters()}
+
+    def _make(self, parameter: nn.Parameter) -> Make:
+        if parameter.is_meta:
+            return partial(self.recording.read, self.recording.place(parameter))
+        value = parameter.detach()  # now: an engine may take the parameter's storage away
+        return lambda: value
 
     def place_others(self, device: torch.device) -> None:
         """Put everything that is no parameter without storage on a device, with its values; what
@@ -58,14 +61,6 @@ class Unfilled:
         for _, tensor in _named(self.module):
             if not tensor.is_meta:  # it had numbers from the beginning
                 tensor.data = tensor.data.to(device)
-
-
-def value_of(parameter: nn.Parameter, recording: Recording) -> Make:
-    """What makes the value of a parameter; of one with storage, it is the one that it has now."""
-    if parameter.is_meta:
-        return partial(recording.read, recording.place(parameter))
-    value = parameter.detach()  # now: an engine may take the parameter's storage away
-    return lambda: value
 
 
 def build_unfilled(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import torch
-from torch import nn
 
 from mmcore.interfaces import LoadReport
-from mmcore.kit.deferred import Recording
-from mmcore.kit.unfilled import Make, Unfilled, become, value_of
+from mmcore.kit.unfilled import Make, Unfilled, become
 from mmcore.model.vlm import VisionLanguageModel
 
 
@@ -30,21 +28,15 @@ class Initial:
             name: one.report for name, one in parts.items()
         }
         # By identity, since names change where adapters are put around layers.
-        self._values: dict[int, Make] = {
+        self._values = {
             id(one.module.get_parameter(name)): make
             for one in self._parts
             for name, make in one.values().items()
         }
 
-    def refilled(self, fill: Callable[[nn.Module], object]) -> Self:
-        """Let ``fill`` write into the model's parameters, each of them as a whole. What it reads
-        from files is read when a value is asked for."""
-        recording = Recording(_undrawn)
-        with recording:
-            fill(self.model)
-        for parameter in self.model.parameters():
-            if not parameter.is_meta or recording.wrote(parameter):
-                self._values[id(parameter)] = value_of(parameter, recording)
+    def instead(self, values: Mapping[str, Make]) -> Self:
+        """Give every parameter, by its full name, another source of its value."""
+        self._values = {id(self.model.get_parameter(name)): values[name] for name in values}
         return self
 
     def place_others(self, device: torch.device) -> None:
@@ -71,7 +63,3 @@ class Initial:
             else:
                 parameter.copy_(make())
         return self.model
-
-
-def _undrawn(name: str) -> int:
-    raise AssertionError(f"weights are read, and {name} draws some")

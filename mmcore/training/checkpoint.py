@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mmcore.training.checkpoint_format import (
     PROGRESS,
     CheckpointError,
     Manifest,
+    TensorFacts,
     check_content,
     check_files,
     latest,
@@ -29,7 +31,7 @@ from mmcore.training.checkpoint_format import (
 from mmcore.training.checkpoint_write import save
 from mmcore.training.progress import Progress
 
-__all__ = ["Checkpoint", "CheckpointError", "latest", "load", "load_weights", "save"]
+__all__ = ["Checkpoint", "CheckpointError", "latest", "load", "load_weights", "save", "weights_for"]
 
 
 @attrs.frozen
@@ -104,12 +106,24 @@ def load_weights(path: Path, module: nn.Module) -> Checkpoint:
     where they are.
 
     Raises:
-        CheckpointError: a parameter of the module has no weight, a weight no parameter, or their
-            shapes differ; names them. Nothing is written before that is known.
+        CheckpointError: as ``weights_for``. Nothing is written before that is known.
     """
-    checkpoint = load(path)
     parameters = dict(module.named_parameters())
-    tensors = checkpoint.manifest.tensors
+    for name, read in weights_for(path, module).items():
+        parameters[name].copy_(read())
+    return load(path)
+
+
+def weights_for(path: Path, module: nn.Module) -> dict[str, Callable[[], torch.Tensor]]:
+    """For every parameter of a module what reads its weight from a checkpoint: file by file, and
+    nothing before it is asked for.
+
+    Raises:
+        CheckpointError: a parameter of the module has no weight, a weight no parameter, or their
+            shapes differ; names them.
+    """
+    parameters = dict(module.named_parameters())
+    tensors = load(path).manifest.tensors
     faults = [f"{name} is not in the checkpoint" for name in parameters if name not in tensors]
     faults += [f"{name} is not in the model" for name in tensors if name not in parameters]
     faults += [
@@ -120,13 +134,16 @@ def load_weights(path: Path, module: nn.Module) -> Checkpoint:
     if faults:
         more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
         raise CheckpointError(f"{path} does not fit: {'; '.join(faults[:5])}{more}")
-    for file in sorted({facts.file for facts in tensors.values()}):
-        with _opened(path / file) as opened:
-            for name, facts in tensors.items():
-                if facts.file == file:
-                    weight = _tensor(path / file, opened, weight_key(name), facts.shape)
-                    parameters[name].copy_(weight)
-    return checkpoint
+    order = sorted(tensors, key=lambda name: tensors[name].file)
+    return {
+        name: partial(_weight, path / tensors[name].file, name, tensors[name]) for name in order
+    }
+
+
+def _weight(path: Path, name: str, facts: TensorFacts) -> torch.Tensor:
+    """One weight of a file, mapped: it is read where it is looked at."""
+    with _opened(path) as file:
+        return _tensor(path, file, weight_key(name), facts.shape)
 
 
 def _opened(path: Path) -> Any:
