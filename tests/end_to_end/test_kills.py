@@ -90,7 +90,9 @@ class Victim:
 def live_and_die(victim, number, draw, start_seconds):
     """Let it run up to a moment of its number's kind; which kind that was."""
     if number % 5 == 4:
-        time.sleep(draw.uniform(0, start_seconds))
+        deadline = time.monotonic() + draw.uniform(0, start_seconds)
+        while time.monotonic() < deadline and victim.latest() == victim.before:
+            time.sleep(0.001)
         victim.kill()
         return "at its start"
     if number % 5 in (0, 2):
