@@ -1,5 +1,6 @@
 """Planted faults, as a user meets them: named, counted, and survived as the manual says."""
 
+import contextlib
 import json
 import os
 import resource
@@ -273,12 +274,12 @@ def left_behind(workplace):
     """Processes that still work in the folder of the test, some seconds after the run's end."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        places = {int(one.name): one / "cwd" for one in Path("/proc").glob("[0-9]*")}
-        found = [
-            number
-            for number, place in places.items()
-            if os.path.realpath(place) == str(workplace.folder) and number != os.getpid()
-        ]
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
+                if os.readlink(process / "cwd") == str(workplace.folder):
+                    found.append(int(process.name))
+        found.remove(os.getpid())  # which is there, too
         if not found:
             return []
         time.sleep(0.2)
