@@ -164,6 +164,7 @@ def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
         max_tokens=stage.batch.max_tokens,
         max_views=stage.batch.max_views,
         fit=stage.fit,
+        instruction_tokens=model.token_sampler.max_instruction,
     )
 
 

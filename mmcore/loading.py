@@ -69,10 +69,11 @@ class TrainedModel:
 
 
 def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
-    """The model of a run folder, as its newest checkpoint has it, or of a model folder.
+    """The model of a run folder, as its newest checkpoint has it, of one checkpoint such as
+    ``checkpoints/best-STAGE``, or of a model folder.
 
     Raises:
-        ValueError: the folder is neither, or has no checkpoint yet.
+        ValueError: the folder is none of them, or has no checkpoint yet.
     """
     where = _device(device)
     with open_stored(Path(folder)) as stored:
@@ -97,6 +98,7 @@ def preparer_of(file: ModelFile) -> Preparer:
         max_tokens=file.max_tokens,
         max_views=file.max_views,
         fit=file.fit,
+        instruction_tokens=file.model.token_sampler.max_instruction,
     )
 
 

@@ -12,6 +12,7 @@ from mmcore.best_checkpoint import BestKeeper
 from mmcore.data.prepare import Preparer
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
+from mmcore.evaluation.scores import mean_accuracy
 from mmcore.interfaces import World
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, task_labels
@@ -88,7 +89,7 @@ def _asker(
                 shown = assemble.preparer(recipe.model, asked, prepared.text)
             answerer = Answerer(model, shown, device, recipe.engine.precision)
             kinds = ask(answerer, task, max_new_tokens=spec.max_new_tokens, world=world)[2]
-            found[label] = sum(one.accuracy for one in kinds) / max(1, len(kinds))
+            found[label] = mean_accuracy(kinds)
             found |= {f"{label}/{one.kind}": one.accuracy for one in kinds}
         return found
 

@@ -99,6 +99,7 @@ class RunDisplay:
         kinds = ", ".join(
             f"{score.kind} {score.accuracy:.0%} (luck {score.luck:.0%})"
             for score in evaluation.scores
+            if not score.level
         )
         moment = f"after {evaluation.after}" if evaluation.after else "before training"
         self._console.print(f"{moment}: {evaluation.task}: {kinds}", highlight=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import attrs
+
 from mmcore.interfaces import KindScore, Question, Task
 
 Z_95 = 1.959963984540054
@@ -44,7 +46,8 @@ def score_by_kind(
         of_levels = _grouped(of_kind, lambda question: question.level)
         if len(of_levels) > 1:
             summaries += [
-                _summary(task, f"{kind} {level}", of_level) for level, of_level in of_levels.items()
+                attrs.evolve(_summary(task, f"{kind} {level}", of_level), level=level)
+                for level, of_level in of_levels.items()
             ]
     return summaries
 
@@ -64,6 +67,12 @@ def _summary(task: Task, kind: str, scored: Scored) -> KindScore:
     constant = best_constant(task, [question for question, _ in scored])
     chance = sum(question.chance for question, _ in scored) / count
     return KindScore(kind, count, accuracy, low, high, constant, chance)
+
+
+def mean_accuracy(scores: Sequence[KindScore]) -> float:
+    """Mean over the kinds of question; 0 where there are none. Levels count within their kinds."""
+    whole = [score.accuracy for score in scores if not score.level]
+    return sum(whole) / max(1, len(whole))
 
 
 def apart(before: KindScore, after: KindScore) -> bool:

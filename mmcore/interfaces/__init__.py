@@ -56,7 +56,7 @@ from mmcore.interfaces.records import (
     TextPart,
 )
 from mmcore.interfaces.rejection import Rejection
-from mmcore.interfaces.sampler import TokenSampler, TokenSamplerSpec
+from mmcore.interfaces.sampler import InstructedSampler, TokenSampler, TokenSamplerSpec
 from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
 from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSpec
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
@@ -106,6 +106,7 @@ __all__ = [
     "ImageRef",
     "ImageSlot",
     "Incident",
+    "InstructedSampler",
     "KindScore",
     "KnowsPartNorms",
     "LLMSpec",

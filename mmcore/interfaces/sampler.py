@@ -1,6 +1,7 @@
 """A token sampler turns an encoder's features into tokens for the LLM: the connector.
 
-Letters: N views, P patches of a view, D encoder width, Q tokens of a view, E LLM width.
+Letters: N views, P patches of a view, D encoder width, I tokens of an instruction, Q tokens of a
+view, E LLM width.
 """
 
 from __future__ import annotations
@@ -30,6 +31,27 @@ class TokenSampler(Protocol):
     def __call__(self, features_NPD: torch.Tensor, patch_mask_NP: torch.Tensor) -> torch.Tensor: ...
 
 
+class InstructedSampler(TokenSampler, Protocol):
+    """A token sampler whose spec says ``max_instruction`` above 0: it also reads what a picture is
+    looked at for.
+
+    It is called without instructions where no picture of a pack has one, and then uses the same
+    parameters: so ranks stay in step, whatever their pictures are. A view without an instruction
+    becomes the same tokens, whether others have one or not.
+    """
+
+    def __call__(
+        self,
+        features_NPD: torch.Tensor,
+        patch_mask_NP: torch.Tensor,
+        instruction_NIE: torch.Tensor | None = None,
+        instruction_mask_NI: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The LLM's embeddings of every view's instruction, filled up to the longest, and which of
+        them are there. They are the user's words in the turn that shows the picture: no answer, and
+        no token that is learned anywhere in the pack."""
+
+
 @attrs.frozen(kw_only=True)
 class TokenSamplerSpec(FilledSpec):
     """Describes a token sampler before it exists."""
@@ -45,6 +67,12 @@ class TokenSamplerSpec(FilledSpec):
         A tiler that regroups the patches of several views cannot be used with such a sampler.
         """
         return False
+
+    @property
+    def max_instruction(self) -> int:
+        """How many tokens it reads of the instruction of a picture, at the most; 0: it reads none.
+        Above, its module is an ``InstructedSampler``."""
+        return 0
 
     @abstractmethod
     def tokens_per_view(self, grid: PatchGrid) -> int:

@@ -46,6 +46,8 @@ class KindScore:
         low, high: 95 % Wilson score interval of the accuracy.
         constant: the most that any one fixed answer would have scored on these questions.
         chance: what the words of the questions alone lead to, where the task knows it, else 0.
+        level: the level that was looked at, whose questions count for their whole kind as well;
+            empty for a kind.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class KindScore:
     high: float
     constant: float
     chance: float = 0.0
+    level: str = ""
 
     @property
     def luck(self) -> float:

@@ -196,7 +196,7 @@ class Recording(TorchDispatchMode):
         """A storage with its numbers, made now, on the CPU.
 
         Raises:
-            DeferredError: a tensor that is needed was changed meanwhile.
+            DeferredError: a tensor that is needed was changed meanwhile, or was never written.
         """
         made: dict[int, torch.UntypedStorage] = {}
         for number in self._needed(key):
@@ -221,6 +221,8 @@ class Recording(TorchDispatchMode):
                     waiting += [(one, number) for one in step.reads if one not in step.covers]
                 if key in step.covers:
                     break
+            else:
+                raise DeferredError("a tensor is asked for that was not written as a whole")
         return sorted(needed)
 
     def _take(self, number: int, made: dict[int, torch.UntypedStorage]) -> None:

@@ -137,6 +137,7 @@ def fill(
     sources: Mapping[str, Source],
     *,
     unused: Iterable[str] = (),
+    new: Iterable[str] = (),
 ) -> LoadReport:
     """Copy into every parameter of ``module`` the tensor that its source gives.
 
@@ -147,15 +148,16 @@ def fill(
         tensors: the opened files.
         sources: for every parameter of the module, by its name, where it comes from.
         unused: names in the files that have no place in the module, by intention.
+        new: parameters that keep their initial values, by intention; they have no source.
 
     Raises:
         WeightsError: tensors are missing, have other shapes, or are not accounted for; names all.
     """
     import torch
 
-    parameters = dict(module.named_parameters())
-    unused = frozenset(unused)
-    _check(module, tensors, sources, unused)
+    new, unused = frozenset(new), frozenset(unused)
+    parameters = {name: one for name, one in module.named_parameters() if name not in new}
+    _check(module, parameters, tensors, sources, unused)
     with torch.no_grad():
         for name, parameter in parameters.items():
             tensor = sources[name].join([tensors.read(one) for one in sources[name].names])
@@ -163,6 +165,7 @@ def fill(
     return LoadReport(
         origin=tensors.origin,
         loaded=tuple(parameters),
+        new=tuple(sorted(new)),
         unused=tuple(sorted(unused & tensors.names())),
     )
 
@@ -182,7 +185,8 @@ def check_names(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] = 
     Raises:
         WeightsError: as ``fill``.
     """
-    _check(module, tensors, _own_names(module), frozenset(unused))
+    parameters = dict(module.named_parameters())
+    _check(module, parameters, tensors, _own_names(module), frozenset(unused))
 
 
 def _own_names(module: nn.Module) -> dict[str, Source]:
@@ -190,10 +194,13 @@ def _own_names(module: nn.Module) -> dict[str, Source]:
 
 
 def _check(
-    module: nn.Module, tensors: Tensors, sources: Mapping[str, Source], unused: frozenset[str]
+    module: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Tensors,
+    sources: Mapping[str, Source],
+    unused: frozenset[str],
 ) -> None:
-    parameters = {name for name, _ in module.named_parameters()}
-    assert parameters == sources.keys(), parameters ^ sources.keys()
+    assert parameters.keys() == sources.keys(), parameters.keys() ^ sources.keys()
     known = {name for source in sources.values() for name in source.names}
     found = tensors.names()
     # A tensor that is there has the right shape here: what shape it gives is checked below.
@@ -205,19 +212,22 @@ def _check(
         {name: tensors.shape(name) for name in found},
         unused,
     )
-    fault = fault or _misfits(module, tensors, sources)
+    fault = fault or _misfits(module, parameters, tensors, sources)
     if fault:
         raise fault
 
 
 def _misfits(
-    module: nn.Module, tensors: Tensors, sources: Mapping[str, Source]
+    module: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Tensors,
+    sources: Mapping[str, Source],
 ) -> WeightsError | None:
     """The parameters whose sources give another shape, found without reading a tensor."""
     import torch
 
     lines = []
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters.items():
         shapes = [tensors.shape(one) for one in sources[name].names]
         described = " + ".join(
             f"{one} with shape {list(shape)}"

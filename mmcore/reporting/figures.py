@@ -18,6 +18,7 @@ COLOURS = (
     "#3b7dbd", "#d9822b", "#3a9c6e", "#b0467e", "#7a5fb5", "#8c6d46", "#5b9fa8", "#c4443c",
     "#8a8f98", "#a3a132",
 )  # fmt: skip
+INCIDENTS = (COLOURS[7], COLOURS[3], COLOURS[4])
 INK, QUIET = "#1d1f23", "#8a8f98"
 SIZE = (8.6, 3.3)
 """Inches."""
@@ -81,10 +82,11 @@ def _loss(story: Story) -> Figure:
                 linestyle="none", marker="o", markersize=9, markerfacecolor="none",
                 markeredgecolor=COLOURS[1], label="best of its stage",
             )  # fmt: skip
-        for kind, steps in _kinds(story.incidents).items():
+        for place, (kind, steps) in enumerate(_kinds(story.incidents).items()):
+            colour = INCIDENTS[place % len(INCIDENTS)]
             for number, step in enumerate(steps):
-                axis.axvline(step, color=COLOURS[7], linewidth=0.8, linestyle=":",
-                             label=None if number else kind)  # fmt: skip
+                label = None if number else kind
+                axis.axvline(step, color=colour, linewidth=1.4, linestyle="--", label=label)
         axis.set_ylabel("nats a token")
 
     note = "Sum over the objectives, of the whole step." + (
@@ -140,6 +142,7 @@ def _speed(story: Story) -> Figure:
         _line(axis, _points(story, "tokens_per_second"), None, COLOURS[0])
         axis.set_ylim(bottom=0)
         axis.set_ylabel("tokens/s")
+        axis.yaxis.set_major_formatter("{x:,.0f}")
 
     return _figure(story, "Speed", "Real tokens, pictures' included, of all processes.", draw)
 
@@ -154,9 +157,9 @@ def _mfu(story: Story) -> Figure | None:
         _percent(axis)
 
     note = (
-        "Model FLOPs utilisation: FLOPs that the model's mathematics needs on real tokens, / the "
-        "peak of the devices. What is computed again does not count; frozen parts count as far as "
-        "they must be gone through."
+        "Model FLOPs utilisation: FLOPs that the model's mathematics needs on real tokens, over "
+        "the peak of the devices. What is computed again does not count; frozen parts count as "
+        "far as they must be gone through."
     )
     return _figure(story, "MFU", note, draw)
 

@@ -1,6 +1,7 @@
 """What a token sampler promises.
 
-Letters: N views, P patches of a view, D encoder width, Q tokens of a view, E LLM width.
+Letters: N views, P patches of a view, D encoder width, Q tokens of a view, I tokens of an
+instruction, E LLM width.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ def check_token_sampler(spec: TokenSamplerSpec) -> None:
         if promised(tiny, grid):
             _check_tokens(tiny, grid)
     _check_initial_values(tiny)
+    if tiny.max_instruction:
+        assert spec.max_instruction, "the tiny form reads instructions, the component does not"
+        _check_instructions(tiny)
 
 
 def promised(spec: TokenSamplerSpec, grid: PatchGrid) -> int | None:
@@ -74,6 +78,32 @@ def _check_tokens(tiny: TokenSamplerSpec, grid: PatchGrid) -> None:
     assert not silent, f"parameters without a gradient: {silent}"
     assert features_NPD.grad is not None, "no gradient reaches the encoder"
     assert features_NPD.grad[0].abs().sum() > 0, "no gradient reaches the encoder"
+
+
+def _check_instructions(tiny: TokenSamplerSpec) -> None:
+    """Views with a whole instruction, a short one, and none."""
+    sampler, grid = _built(tiny, GRIDS[0]), GRIDS[0]
+    features_NPD, shown_NP = torch.randn(N, grid.patches, D), torch.ones(N, grid.patches) > 0
+    asked_NIE = torch.randn(N, 5, E, requires_grad=True)
+    mask_NI = torch.arange(5) < torch.tensor([[5], [2], [0]])
+
+    tokens_NQE = sampler(features_NPD, shown_NP, asked_NIE, mask_NI)
+    alone_NQE = sampler(features_NPD, shown_NP)
+    assert tokens_NQE.shape == alone_NQE.shape, (
+        f"instructions change the tokens' shape from {tuple(alone_NQE.shape)} to "
+        f"{tuple(tokens_NQE.shape)}"
+    )
+    torch.testing.assert_close(tokens_NQE[2], alone_NQE[2], rtol=1e-4, atol=1e-5)
+    moved = (tokens_NQE - alone_NQE).abs().amax((1, 2))
+    assert (moved[:2] > 1e-6).all(), f"instructions change nothing: {moved.tolist()}"
+    other_NIE = asked_NIE.masked_fill(~mask_NI[..., None], 3.0)
+    other_NQE = sampler(features_NPD, shown_NP, other_NIE, mask_NI)
+    torch.testing.assert_close(other_NQE, tokens_NQE, rtol=1e-4, atol=1e-5)
+
+    tokens_NQE.square().sum().backward()
+    assert asked_NIE.grad is not None, "no gradient reaches the instructions"
+    learns_NI = asked_NIE.grad.abs().sum(2) > 0
+    assert torch.equal(learns_NI, mask_NI), f"gradients reach {learns_NI}, wanted {mask_NI}"
 
 
 def _check_initial_values(tiny: TokenSamplerSpec) -> None:

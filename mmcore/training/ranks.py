@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
+import torch.distributed.nn.functional  # see ``distributed``
 from torch import distributed as torch_distributed
 from torch.distributed.rendezvous import rendezvous
 
@@ -58,7 +60,12 @@ def distributed(world: World | None = None) -> Iterator[World]:
     is the one that the environment describes.
 
     With several processes, torch.distributed runs inside: NCCL on GPUs, gloo on CPUs. What the
-    functions below exchange goes over gloo.
+    functions below exchange goes over gloo. A rank that comes to a good end waits for the others:
+    they may still be listening to it.
+
+    A group's threads end with the last reference to it. One that outlives Python's own end kills
+    the process by SIGABRT, now and then. The functions of ``torch.distributed.nn`` keep for ever
+    the group that runs when they are first imported; so they are imported above, before any runs.
     """
     global _host_group
     end_with_launcher()
@@ -72,10 +79,12 @@ def distributed(world: World | None = None) -> Iterator[World]:
                 wrap_collectives()
                 _host_group = torch_distributed.new_group(backend="gloo", timeout=PATIENCE)
             yield world
+            barrier()
     finally:
         _host_group = None
         if torch_distributed.is_initialized():  # an engine may have started it for one process
             torch_distributed.destroy_process_group()
+            gc.collect()  # engines refer to themselves, and to groups
 
 
 def _meet(world: World) -> None:

@@ -14,7 +14,7 @@ from torch import distributed, nn
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
 from mmcore_engines.part_norms import ZeroGroupNorms, norms_by_part
 from mmcore_engines.placing import place, place_shares, value_for_all
-from mmcore_engines.releasing import release
+from mmcore_engines.releasing import release, release_groups
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
 
@@ -165,12 +165,14 @@ class DeepSpeedEngine:
         self._shards.set_steps(next(iter(steps), 0))
 
     def close(self) -> None:
-        """DeepSpeed's hooks and registries would keep everything alive beside the next engine."""
+        """DeepSpeed's hooks and registries would keep everything alive beside the next engine, and
+        the ranks' group beyond the end of Python."""
         self._wrapped.destroy()
         self._group_norms.close()
         self._groups = []
         release(self._wrapped.module, self._wrapped.optimizer, self._shards.optimizer)
         self._learning, self._parameters = [], {}
+        release_groups(self._wrapped)
 
 
 def _prepare_process(world: World) -> None:

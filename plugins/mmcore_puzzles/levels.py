@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal
 
 import attrs
 
-Kind = Literal["reading", "place", "count", "compare", "retrieve"]
+Kind = Literal["colour", "reading", "place", "count", "compare", "retrieve"]
 Vocabulary = Literal["numbers", "words", "long words"]
 
 LETTERS: Final[Mapping[Vocabulary, int]] = MappingProxyType(
@@ -52,7 +52,8 @@ class Level:
 
     Attributes:
         kind: what is asked.
-        label: names the level within its kind, such as ``3x3 10px``.
+        label: names the level within its kind by the knobs that vary, such as ``3x3 10px``; empty
+            where there is one level.
         px: height of capitals, or side of shapes, in pixels.
         cells: the picture is divided into so many cells a side, with a thing in a cell at most.
         others: things beside the one that is asked for.
@@ -83,43 +84,62 @@ def text_box(letters: int, px: int) -> tuple[int, int]:
     return math.ceil(1.15 * px * letters), px + math.ceil(px / 20)
 
 
+def _label(*parts: tuple[str, Sequence[int]]) -> str:
+    """The parts whose knob has several values: what does not vary is not said."""
+    return " ".join(part for part, values in parts if len(set(values)) > 1)
+
+
+def _colour(knobs: Knobs) -> Iterator[Level]:
+    for px in knobs.shape_px:
+        yield Level("colour", _label((f"{px}px", knobs.shape_px)), px, SCENE_CELLS)
+
+
 def _reading(knobs: Knobs) -> Iterator[Level]:
     for grid in knobs.grid:
         for px in knobs.text_px:
-            yield Level("reading", f"{grid}x{grid} {px}px", px, grid, grid * grid - 1)
+            label = _label((f"{grid}x{grid}", knobs.grid), (f"{px}px", knobs.text_px))
+            yield Level("reading", label, px, grid, grid * grid - 1)
 
 
 def _place(knobs: Knobs) -> Iterator[Level]:
-    for others in knobs.others:
-        for px in knobs.shape_px:
-            yield Level("place", f"{others} others {px}px", px, SCENE_CELLS, others)
+    for others, px, label in _scenes(knobs):
+        yield Level("place", label, px, SCENE_CELLS, others)
 
 
 def _count(knobs: Knobs) -> Iterator[Level]:
-    for others in knobs.others:
-        for px in knobs.shape_px:
-            # Where there are others, all pictures of a level have equally many things.
-            things = knobs.most + others
-            cells = max(SCENE_CELLS, math.isqrt(things - 1) + 1)
-            yield Level("count", f"{others} others {px}px", px, cells, others)
+    for others, px, label in _scenes(knobs):
+        # Where there are others, all pictures of a level have equally many things.
+        things = knobs.most + others
+        cells = max(SCENE_CELLS, math.isqrt(things - 1) + 1)
+        yield Level("count", label, px, cells, others)
 
 
 def _compare(knobs: Knobs) -> Iterator[Level]:
+    for others, px, label in _scenes(knobs):
+        yield Level("compare", label, px, SCENE_CELLS, others, pictures=2)
+
+
+def _scenes(knobs: Knobs) -> Iterator[tuple[int, int, str]]:
+    """Others, side of shapes, and label."""
     for others in knobs.others:
         for px in knobs.shape_px:
-            yield Level("compare", f"{others} others {px}px", px, SCENE_CELLS, others, 2)
+            yield (
+                others,
+                px,
+                _label((f"{others} others", knobs.others), (f"{px}px", knobs.shape_px)),
+            )
 
 
 def _retrieve(knobs: Knobs) -> Iterator[Level]:
     for pictures in knobs.pictures:
         for px in knobs.shape_px:
-            yield Level(
-                "retrieve", f"{pictures} pictures {px}px", px, SCENE_CELLS, pictures=pictures
-            )
+            label = _label((f"{pictures} pictures", knobs.pictures), (f"{px}px", knobs.shape_px))
+            yield Level("retrieve", label, px, SCENE_CELLS, pictures=pictures)
 
 
 _LEVELS: Final[Mapping[Kind, Callable[[Knobs], Iterator[Level]]]] = MappingProxyType(
     {
+        "colour": _colour,
         "reading": _reading,
         "place": _place,
         "count": _count,

@@ -1,4 +1,4 @@
-"""The five kinds of puzzles: what is shown, what is asked, and which answers are as likely.
+"""The kinds of puzzles: what is shown, what is asked, and which answers are as likely.
 
 The first question of a puzzle is the one that evaluations ask. Its ``options`` are all answers
 that the question itself allows, each of which is right equally often: so who does not see the
@@ -66,11 +66,27 @@ def make(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle:
     return _MAKERS[level.kind](level, knobs, pool, rng)
 
 
+def _colour(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle:
+    """A shape on paper, and the paper's colour: what everything learns that sees at all."""
+    grid = Grid(knobs.side, level.cells, level.px, pool)
+    look = rng.choice(pool.looks)
+    scene = _scene(knobs, [grid.shape(look, rng.randrange(level.cells**2), rng)], rng)
+    inks = tuple(one.ink for one in pool.looks if one.shape == look.shape)
+    asked = (
+        Asked("What colour is the paper?", scene.paper, tuple(PAPERS)),
+        Asked(f"What colour is the {look.shape}?", look.ink, inks),
+    )
+    return Puzzle(level, (scene,), asked)
+
+
 def _reading(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle:
-    """A page of texts, one in every cell, of which one is to be read."""
+    """A page of texts, one in every cell, of which one is to be read. No text is there twice while
+    the vocabulary has another, so that none is likelier than those beside it."""
     options = pool.texts(knobs.vocabulary)
     grid = Grid(knobs.side, level.cells, level.px, pool)
-    texts = [rng.choice(options) for _ in range(level.cells**2)]
+    texts: list[str] = []
+    while (missing := level.cells**2 - len(texts)) > 0:
+        texts += rng.sample(options, min(missing, len(options)))
     things = [grid.text(text, rng.choice(list(INKS)), n, rng) for n, text in enumerate(texts)]
     asked = []
     for cell in rng.sample(range(len(texts)), len(texts)):
@@ -109,9 +125,15 @@ def _count(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle
     cells = rng.sample(range(level.cells**2), len(looks))
     things = [grid.shape(look, cell, rng) for look, cell in zip(looks, cells, strict=True)]
     options = tuple(str(n) for n in range(1, knobs.most + 1))
-    plural = PLURALS.get(target.shape, f"{target.shape}s")
-    asked = Asked(f"How many {target.ink} {plural}?", str(answer), options)
-    return Puzzle(level, (_scene(knobs, things, rng),), (asked,))
+    asked = [
+        Asked(f"How many {look.ink} {_plural(look.shape)}?", str(looks.count(look)), options)
+        for look in dict.fromkeys(looks)
+    ]
+    return Puzzle(level, (_scene(knobs, things, rng),), tuple(asked))
+
+
+def _plural(shape: str) -> str:
+    return PLURALS.get(shape, f"{shape}s")
 
 
 def _compare(level: Level, knobs: Knobs, pool: Pool, rng: random.Random) -> Puzzle:
@@ -176,6 +198,7 @@ def _scene(knobs: Knobs, things: list[Thing], rng: random.Random) -> Scene:
 _MAKERS: Final[Mapping[Kind, Callable[[Level, Knobs, Pool, random.Random], Puzzle]]] = (
     MappingProxyType(
         {
+            "colour": _colour,
             "reading": _reading,
             "place": _place,
             "count": _count,

@@ -48,17 +48,16 @@ class PuzzlesSpec(SourceSpec):
     name: ClassVar[str] = "puzzles"
 
     path: str = attrs.field(default="", metadata=doc("stays empty: puzzles have no files"))
-    synthetic: SyntheticContent | None = attrs.field(
-        default=SyntheticContent(rows=100_000),
-        metadata=doc("how many rows, their seed, and whether they are the held-out ones"),
+    synthetic: SyntheticContent = attrs.field(
+        metadata=doc("how many rows, their seed, and whether they are the held-out ones")
     )
     kinds: tuple[Kind, ...] = attrs.field(
         default=KINDS,
         validator=[attrs.validators.min_len(1), _each(one_of(KINDS))],
         metadata=doc(
-            "what is asked: reading a text, the place of a shape, a count of shapes, what changed "
-            "between two pictures, which of several pictures shows a shape; the kinds take turns, "
-            "and one that is named twice has two"
+            "what is asked: the colour of the paper, a text that is read, the place of a shape, a "
+            "count of shapes, what changed between two pictures, which of several pictures shows a "
+            "shape; the kinds take turns, and one that is named twice has two"
         ),
     )
     side: int = attrs.field(
@@ -112,12 +111,6 @@ class PuzzlesSpec(SourceSpec):
     )
 
     @property
-    def content(self) -> SyntheticContent:
-        """Which rows there are."""
-        assert self.synthetic is not None, "a recipe cannot say that nothing is made up"
-        return self.synthetic
-
-    @property
     def knobs(self) -> Knobs:
         """How hard the puzzles are."""
         return Knobs(
@@ -135,15 +128,17 @@ class PuzzlesSpec(SourceSpec):
     def problems(self) -> Iterator[Problem]:
         if self.path:
             yield Problem("path", f"is {self.path!r}, and puzzles have no files; leave it out")
-        if self.content.topics:
-            yield Problem(
-                "synthetic.topics",
-                f"is {list(self.content.topics)}, and puzzles are chosen by `kinds`; leave it out",
-            )
-        for kind in dict.fromkeys(self.kinds):
-            for level in dict.fromkeys(levels(kind, self.knobs)):
-                yield from self._too_many(level)
-                yield from self._too_large(level)
+        if topics := list(self.synthetic.topics):
+            message = f"is {topics}, and puzzles are chosen by `kinds`; leave it out"
+            yield Problem("synthetic.topics", message)
+        all_levels = [one for kind in dict.fromkeys(self.kinds) for one in levels(kind, self.knobs)]
+        found = [fault for one in all_levels for fault in self._unfit(one)]
+        # Levels that differ in what does not matter have the same fault.
+        yield from dict.fromkeys(found)
+
+    def _unfit(self, level: Level) -> Iterator[Problem]:
+        yield from self._too_many(level)
+        yield from self._too_large(level)
 
     def _too_many(self, level: Level) -> Iterator[Problem]:
         """Shapes that do not all have a cell of their own."""
@@ -165,15 +160,15 @@ class PuzzlesSpec(SourceSpec):
         if size + SPARE > pitch:
             yield Problem(
                 key,
-                f"is {level.px} for {level.kind!r} ({level.label}), which takes up to {size} "
-                f"pixels and {SPARE} to spare; a cell of {level.cells}x{level.cells} on a picture "
-                f"of {self.side} has {pitch}",
+                f"is {level.px} for {level.kind!r}: that takes up to {size} pixels and {SPARE} to "
+                f"spare, and a cell of {level.cells}x{level.cells} on a picture of {self.side} has "
+                f"{pitch}",
             )
 
     def open(self) -> PuzzleSource:
         from mmcore_puzzles.source import PuzzleSource
 
-        return PuzzleSource(self.kinds, self.knobs, self.content)
+        return PuzzleSource(self.kinds, self.knobs, self.synthetic)
 
     def synthesize(self, folder: Path, content: SyntheticContent) -> None:
         """Writes nothing: rows are made as they are read."""

@@ -27,14 +27,14 @@ class PuzzleSpec(TaskSpec):
         if not isinstance(self.data, PuzzlesSpec):
             yield Problem("data.use", f"is {self.data.name!r}, wanted 'puzzles'")
             return
-        if not self.data.content.held_out:
+        if not self.data.synthetic.held_out:
             yield Problem(
                 "data.synthetic",
                 "is not held out, and training may show it; wanted held_out = true",
             )
-        if self.data.content.rows < self.samples:
+        if self.data.synthetic.rows < self.samples:
             yield Problem(
-                "samples", f"is {self.samples}, and data.synthetic.rows {self.data.content.rows}"
+                "samples", f"is {self.samples}, and data.synthetic.rows {self.data.synthetic.rows}"
             )
 
     def build(self) -> Task:

@@ -49,7 +49,7 @@ class CAbstractor(nn.Module):
         super().__init__()
         self.rows, self.cols = rows, cols
         self.token_rows, self.token_cols = token_rows, token_cols
-        self.positions = nn.Parameter(torch.randn(rows * cols, dim_in) * POSITION_STD)
+        self.pos_embed = nn.Parameter(torch.randn(rows * cols, dim_in) * POSITION_STD)
         widths = [dim_in] + [width] * (depth - 1)
         self.before = nn.ModuleList(Block(one, width) for one in widths)
         self.after = nn.ModuleList(Block(width, width) for _ in range(depth))
@@ -60,7 +60,7 @@ class CAbstractor(nn.Module):
     def forward(self, features_NPD: torch.Tensor, patch_mask_NP: torch.Tensor) -> torch.Tensor:
         """``features_NPD, patch_mask_NP -> tokens_NQE``; hidden patches change nothing."""
         views, _, width = features_NPD.shape
-        x_NPD = (features_NPD + self.positions).transpose(1, 2)
+        x_NPD = (features_NPD + self.pos_embed).transpose(1, 2)
         x_NCYX = x_NPD.reshape(views, width, self.rows, self.cols)
         visible_N1YX = patch_mask_NP.reshape(views, 1, self.rows, self.cols)
         x_NCYX = x_NCYX.masked_fill(~visible_N1YX, 0.0)

@@ -43,10 +43,25 @@ class PerceiverSpec(FolderSpec):
     latent_std: float = attrs.field(
         default=1.0, validator=gt(0), metadata=doc("standard deviation of the initial queries")
     )
+    instruction: bool = attrs.field(
+        default=False,
+        metadata=doc(
+            "let the queries also see the user's own words in the turn that shows the picture"
+        ),
+    )
+    instruction_tokens: int = attrs.field(
+        default=128,
+        validator=ge(1),
+        metadata=doc("how many of these words they see, from the first on", unit="tokens"),
+    )
     recompute: bool = attrs.field(
         default=False,
         metadata=doc("compute the layers again in the backward pass, to save memory"),
     )
+
+    @property
+    def max_instruction(self) -> int:
+        return self.instruction_tokens if self.instruction else 0
 
     def tokens_per_view(self, grid: PatchGrid) -> int:
         return self.queries
@@ -71,6 +86,7 @@ class PerceiverSpec(FolderSpec):
             head_dim=self.head_dim,
             ff_mult=self.ff_mult,
             latent_std=self.latent_std,
+            instruction=self.instruction,
             recompute=self.recompute,
             attention=attention,
         )

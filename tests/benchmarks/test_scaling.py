@@ -1,9 +1,12 @@
 """The model of a step on many GPUs against cases that can be reckoned by hand."""
 
+import json
+
 import attrs
 import pytest
 
 from mmcore.benchmarks.scaling import Fabric, StepCosts, simulate
+from mmcore.benchmarks.scaling_costs import Exchange, read_paces, step_costs
 
 EVEN = StepCosts(pack_seconds=[0.5], update_seconds=0.0, packs=64)
 FREE = Fabric(inside=float("inf"), between=float("inf"), latency=0.0)
@@ -61,3 +64,58 @@ def test_what_cannot_be_simulated_is_refused():
         simulate(EVEN, FREE, 65)
     with pytest.raises(ValueError, match="pack_seconds"):
         StepCosts(pack_seconds=[], update_seconds=0.0, packs=1)
+
+
+PACE = {
+    "stage": "answers",
+    "device": "NVIDIA H100",
+    "threads": 2,
+    "packs": 6,  # of three steps
+    "ways": {
+        "packed": {
+            "seconds": [2.2, 4.2, 6.2],
+            "cpu_seconds": [4.4, 4.4, 8.4],
+            "spans": {"backward": 4.0, "update": 0.2},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("zero", "pack_bytes", "step_bytes"),
+    [(0, 0, 8000), (1, 0, 8000), (2, 4000, 4000), (3, 2 * 4400 + 4000, 0)],
+)
+def test_what_ranks_exchange(zero, pack_bytes, step_bytes):
+    found = Exchange.of(zero, learning=1000, frozen=100, precision="fp32")
+    assert (found.pack_bytes, found.step_bytes) == (pack_bytes, step_bytes)
+    half = Exchange.of(zero, learning=1000, frozen=100, precision="bf16")
+    assert (half.pack_bytes, half.step_bytes) == (pack_bytes // 2, step_bytes // 2)
+
+
+def test_costs_are_those_that_were_measured_or_scaled_to_another_device():
+    said = Exchange(zero=2, pack_bytes=7, step_bytes=9)
+    costs = step_costs(PACE, packs=4, exchanged=said, pack_seconds=None)
+    assert costs.pack_seconds == pytest.approx([1.0, 2.0, 3.0])
+    assert (costs.update_seconds, costs.packs) == (pytest.approx(0.2), 4)
+    assert (costs.pack_bytes, costs.step_bytes, costs.update_is_shared) == (7, 9, True)
+    costs = step_costs(PACE, packs=4, exchanged=said, pack_seconds=0.2)
+    assert costs.pack_seconds == pytest.approx([0.1, 0.2, 0.3])
+    assert costs.update_seconds == pytest.approx(0.02)
+    costs = step_costs(PACE | {"device": "cpu"}, packs=4, exchanged=said, pack_seconds=None)
+    update = (2.2 + 2.2 + 4.2) / 3 * 0.2 / 4.2
+    assert costs.pack_seconds == pytest.approx([(one - update) / 2 for one in (2.2, 2.2, 4.2)])
+
+
+def test_an_update_longer_than_its_step_is_no_measurement():
+    uneven = {"seconds": [0.1, 9.0], "spans": {"backward": 1.0, "update": 1.0}}
+    pace = PACE | {"ways": {"packed": uneven}}
+    with pytest.raises(ValueError, match="quiet machine"):
+        step_costs(pace, packs=4, exchanged=Exchange(0, 0, 0), pack_seconds=None)
+
+
+@pytest.mark.parametrize("text", ["{", "[{}]", "3", json.dumps([PACE | {"packs": "six"}])])
+def test_a_file_without_a_pace_says_so(tmp_path, text):
+    path = tmp_path / "pace.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is not what `mmcore bench RECIPE --json` prints"):
+        read_paces(path)

@@ -88,7 +88,10 @@ def planted(workplace, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mmcore]\nplanted = planted\n")
     monkeypatch.syspath_prepend(site)
-    workplace.environment["PYTHONPATH"] = str(site)
+    before = workplace.environment.get("PYTHONPATH")
+    workplace.environment["PYTHONPATH"] = os.pathsep.join(
+        [str(site), *([before] if before else [])]
+    )
     recipe = workplace.folder / "mini.toml"
     recipe.write_text(recipe.read_text().replace('use = "autoregressive"', 'use = "planted"'))
     discover.cache_clear()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmcore.evaluation.scores import apart, best_constant, score_by_kind, wilson
+from mmcore.evaluation.scores import apart, best_constant, mean_accuracy, score_by_kind, wilson
 from mmcore.interfaces import KindScore, Question, SampleKey
 
 
@@ -63,7 +63,19 @@ def test_levels_of_a_kind_follow_it_and_chance_is_their_mean():
         ("count many", 1, 0.0),
         ("k", 1, 1.0),
     ]
+    assert [s.level for s in scores] == ["", "few", "many", ""]
     assert [s.chance for s in scores] == pytest.approx([1.1 / 3, 0.5, 0.1, 0.0])
+
+
+def test_levels_count_once_in_the_mean_of_the_kinds():
+    scores = [
+        KindScore("count", 4, 0.5, 0.0, 1.0, 0.2),
+        KindScore("count few", 2, 1.0, 0.0, 1.0, 0.2, level="few"),
+        KindScore("count many", 2, 0.0, 0.0, 1.0, 0.2, level="many"),
+        KindScore("place", 4, 1.0, 0.0, 1.0, 0.2),
+    ]
+    assert mean_accuracy(scores) == 0.75
+    assert mean_accuracy([]) == 0.0
 
 
 def test_a_kind_of_one_level_is_not_told_twice():

@@ -188,3 +188,16 @@ def test_a_source_that_changed_meanwhile_is_not_used():
     source.add_(1)
     with pytest.raises(DeferredError, match=r"\[65537\] was changed"):
         value(recording, tensor)
+
+
+def test_a_tensor_that_was_written_in_part_alone_has_no_value():
+    bare = torch.empty(4, 4, device="meta")
+    recording = Recording(seed_of)
+    with recording:
+        bare[1].fill_(2.0)
+    with pytest.raises(DeferredError, match="not written as a whole"):
+        value(recording, bare)
+    with recording:
+        bare.fill_(1.0)
+        bare[2].fill_(3.0)
+    assert value(recording, bare).sum(dim=1).tolist() == [4, 4, 12, 4]

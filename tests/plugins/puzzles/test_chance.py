@@ -6,18 +6,22 @@ from collections import Counter, defaultdict
 import pytest
 
 from mmcore.evaluation.scores import score_by_kind, wilson
+from mmcore.kit.drawing import PAPERS
+from mmcore.kit.writing import HELD_OUT
 from mmcore.testing import check_spec
 from mmcore_puzzles.levels import KINDS, PLACES
 from mmcore_puzzles.task_spec import PuzzleSpec
 
 CHANCE = {
+    "colour": 1 / 4,
     "reading": 1 / 18,
     "place": 1 / 9,
     "count": 1 / 4,
     "compare": 1 / 4,
     "retrieve": (1 / 2 + 1 / 4) / 2,
 }
-"""By hand: 18 held-out numbers, nine places, counts to four, four changes, two or four pictures."""
+"""By hand: four papers, 18 held-out numbers, nine places, counts to four, four changes, two or four
+pictures."""
 
 
 @pytest.fixture
@@ -68,36 +72,37 @@ def test_the_words_of_a_question_do_not_tell_its_answer(small, kind):
 
 
 def test_a_random_answerer_gets_the_chance_that_is_reported(task):
-    one = task(500)
+    one = task(240)
     options = {
-        "reading": [str(n) for n in range(10, 100)],
+        "colour": list(PAPERS),
+        "reading": HELD_OUT["number"],
         "place": [name for row in PLACES for name in row],
         "count": list("1234"),
         "compare": ["colour", "shape", "place", "nothing"],
     }
-    held_out = {q.answer for q in one.questions() if q.kind == "reading"}
-    options["reading"] = [number for number in options["reading"] if number in held_out]
     rng = random.Random(3)
     outputs = []
-    for question in one.questions():
+    often = list(one.questions()) * 40
+    for question in often:
         pictures = question.level.partition(" ")[0]
         choice = options.get(question.kind) or [str(n + 1) for n in range(int(pictures))]
         outputs.append(rng.choice(choice))
-    scores = {score.kind: score for score in score_by_kind(one, one.questions(), outputs)}
+    scores = {score.kind: score for score in score_by_kind(one, often, outputs)}
     for kind, chance in CHANCE.items():
         assert scores[kind].chance == pytest.approx(chance)
-        assert scores[kind].low <= chance <= scores[kind].high
-    assert scores["retrieve 2 pictures 12px"].chance == 1 / 2
-    assert scores["retrieve 4 pictures 12px"].chance == 1 / 4
+        spread = (chance * (1 - chance) / scores[kind].questions) ** 0.5
+        assert abs(scores[kind].accuracy - chance) < 3 * spread
+    assert scores["retrieve 2 pictures"].chance == 1 / 2
+    assert scores["retrieve 4 pictures"].chance == 1 / 4
 
 
 def test_right_answers_score_one_by_kind_and_level(task):
-    one = task(80)
+    one = task(96)
     answers = [question.answer for question in one.questions()]
     scores = score_by_kind(one, one.questions(), answers)
     assert {score.accuracy for score in scores} == {1.0}
     asked = {score.kind: score.questions for score in scores}
-    assert [asked[kind] for kind in KINDS] == [16] * 5
+    assert [asked[kind] for kind in KINDS] == [16] * 6
     assert asked["reading 1x1 9px"] == asked["reading 2x2 12px"] == 4
     assert one.score(one.questions()[0], f" {answers[0].upper()}.\n") == 1.0
     assert one.score(one.questions()[0], f"{answers[0]} {answers[0]}") == 0.0

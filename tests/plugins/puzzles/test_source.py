@@ -57,13 +57,14 @@ def test_seeds_and_sides_give_other_rows(small):
 
 def test_kinds_and_levels_take_turns(small):
     source = small().open()
-    levels = [source.puzzle(number).level for number in range(40)]
+    levels = [source.puzzle(number).level for number in range(48)]
     assert [level.kind for level in levels] == list(KINDS) * 8
     labels = Counter((level.kind, level.label) for level in levels)
     assert labels == {
+        ("colour", ""): 8,
         **{("reading", f"{grid} {px}px"): 2 for grid in ("1x1", "2x2") for px in (9, 12)},
-        **{(kind, f"{n} others 12px"): 4 for kind in ("place", "count", "compare") for n in (0, 3)},
-        **{("retrieve", f"{n} pictures 12px"): 4 for n in (2, 4)},
+        **{(kind, f"{n} others"): 4 for kind in ("place", "count", "compare") for n in (0, 3)},
+        **{("retrieve", f"{n} pictures"): 4 for n in (2, 4)},
     }
 
 

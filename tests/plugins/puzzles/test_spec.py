@@ -11,9 +11,12 @@ from mmcore_puzzles.pools import SHAPES, Pool
 from mmcore_puzzles.scene import Scene, Thing
 from mmcore_puzzles.spec import PuzzlesSpec
 
+ROWS = SyntheticContent(rows=1)
 
-def faults(**keys):
-    return [f"{one.key} {one.message}" for one in PuzzlesSpec(**keys).problems()]
+
+def faults(synthetic=ROWS, **keys):
+    spec = PuzzlesSpec(synthetic=synthetic, **keys)
+    return [f"{one.key} {one.message}" for one in spec.problems()]
 
 
 def test_defaults_are_sound():
@@ -25,13 +28,13 @@ def test_defaults_are_sound():
     [
         (
             {"text_px": (20,), "side": 64, "grid": (1,), "kinds": ("reading",)},
-            "text_px is 20 for 'reading' (1x1 20px), which takes up to 69 pixels and 2 to spare; "
-            "a cell of 1x1 on a picture of 64 has 64",
+            "text_px is 20 for 'reading': that takes up to 69 pixels and 2 to spare, and a cell of "
+            "1x1 on a picture of 64 has 64",
         ),
         (
-            {"shape_px": (31,), "side": 96, "others": (0,), "kinds": ("place",)},
-            "shape_px is 31 for 'place' (0 others 31px), which takes up to 31 pixels and 2 to "
-            "spare; a cell of 3x3 on a picture of 96 has 32",
+            {"shape_px": (31,), "side": 96, "others": (0, 1), "kinds": ("place",)},
+            "shape_px is 31 for 'place': that takes up to 31 pixels and 2 to spare, and a cell of "
+            "3x3 on a picture of 96 has 32",
         ),
         ({"others": (9,), "kinds": ("place",)}, "others is 9 for 'place', which has room for 8"),
         (
@@ -66,7 +69,7 @@ def test_knobs_of_kinds_that_are_not_asked_do_not_matter():
 )
 def test_values_out_of_range(keys, message):
     with pytest.raises(ValueError, match=message):
-        PuzzlesSpec(**keys)
+        PuzzlesSpec(synthetic=ROWS, **keys)
 
 
 @pytest.mark.parametrize("px", [5, 6, 9, 12, 20, 48])

@@ -47,7 +47,7 @@ def test_is_honeybees_where_the_whole_view_shows_the_picture():
     module = built()
     features_NPD = torch.randn(3, 35, 8, requires_grad=True)
     tokens_NQE = module(features_NPD, torch.ones(3, 35, dtype=torch.bool))
-    x_NCYX = (features_NPD + module.positions).transpose(1, 2).reshape(3, 8, 5, 7)
+    x_NCYX = (features_NPD + module.pos_embed).transpose(1, 2).reshape(3, 8, 5, 7)
     x_NCRU = adaptive_avg_pool2d(stage(module.before, 8)(x_NCYX), (2, 3))
     x_NQC = stage(module.after, 16)(x_NCRU).flatten(2).transpose(1, 2)
     first, _, second = module.readout
