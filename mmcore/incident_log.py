@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from mmcore.interfaces import Incident, RunInfo
+from mmcore.run_folder import write_whole
 from mmcore_registry import hookimpl
 
 FILE = "incidents.jsonl"
@@ -29,7 +30,7 @@ class IncidentLog:
             return
         *whole, torn = self._path.read_text(encoding="utf-8").split("\n")
         if torn:
-            self._path.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+            write_whole(self._path, "".join(f"{line}\n" for line in whole))
 
     @hookimpl
     def mmcore_incident(self, incident: Incident) -> None:

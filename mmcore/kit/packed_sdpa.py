@@ -71,6 +71,8 @@ def attend_packed(
     if layout not in _arrangements:
         _arrangements[layout] = _arrange(layout.lengths, q_THM.device)
     arrangement = _arrangements[layout]
+    # Values are often a part of one wide product, all of which a view would keep for the backward.
+    v_TGM = v_TGM.contiguous()
     q_SLHM, k_SLGM, v_SLGM = (torch.split(x, list(layout.lengths)) for x in (q_THM, k_TGM, v_TGM))
     parts = []
     for batch in arrangement.batches:
