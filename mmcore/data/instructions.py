@@ -12,7 +12,7 @@ def own_words(parts: Sequence[Part]) -> list[str]:
     """For every picture, in order, the words of the user's turn that it is part of.
 
     No other turn's, so never an answer, learned or not; and nothing for a picture of a document,
-    all of whose text is learned.
+    whose text is there to be learned.
     """
     words: list[str] = []
     for role, turn in groupby(parts, lambda part: part.role):

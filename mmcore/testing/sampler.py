@@ -100,6 +100,10 @@ def _check_instructions(tiny: TokenSamplerSpec) -> None:
     other_NQE = sampler(features_NPD, shown_NP, other_NIE, mask_NI)
     torch.testing.assert_close(other_NQE, tokens_NQE, rtol=1e-4, atol=1e-5)
 
+    with torch.autocast("cpu", torch.bfloat16):
+        rough_NQE = sampler(features_NPD, shown_NP, asked_NIE, mask_NI)
+    assert rough_NQE.isfinite().all(), "tokens are not finite in bfloat16"
+
     tokens_NQE.square().sum().backward()
     assert asked_NIE.grad is not None, "no gradient reaches the instructions"
     learns_NI = asked_NIE.grad.abs().sum(2) > 0

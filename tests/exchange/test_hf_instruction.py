@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import mmcore
+import mmcore.hf
 from mmcore.exchange import export_model
 
 
