@@ -39,7 +39,7 @@ class MLP(nn.Module):
         rows: int = 1,
         cols: int = 1,
         pool: int = 1,
-        pooling: Literal["average", "max"] = "average",
+        pooling: Literal["average", "max"] = "max",
     ) -> None:
         super().__init__()
         self.rows, self.cols = rows, cols

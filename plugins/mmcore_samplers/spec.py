@@ -127,7 +127,7 @@ class MLPSpec(FolderSpec):
         ),
     )
     pooling: Literal["average", "max"] = attrs.field(
-        default="average",
+        default="max",
         validator=one_of(["average", "max"]),
         metadata=doc(
             "what is taken of a cell: the mean, or the greatest values (BLIP-3's ablation), of the "
