@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
 import torch
+from torch import nn
 
 from mmcore.data.audit import Audit, audit
 from mmcore.data.held_out import HeldOut
@@ -15,14 +17,25 @@ from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
-from mmcore.interfaces import Engine, LoadReport, Lora, Objective, TextFormat, World
+from mmcore.interfaces import (
+    Attention,
+    Engine,
+    FillingEngine,
+    LoadReport,
+    Lora,
+    Objective,
+    ParameterState,
+    TextFormat,
+    World,
+)
 from mmcore.kit.attention import choose_attention
-from mmcore.kit.weights import fill_by_name
+from mmcore.kit.unfilled import build_unfilled
+from mmcore.model.initial import Initial
 from mmcore.model.trainable import Decays, PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
-from mmcore.training.checkpoint import load, load_weights
-from mmcore.training.checkpoint_tensors import opened_weights
+from mmcore.training.checkpoint import load
+from mmcore.training.checkpoint_tensors import weights_for
 from mmcore.training.step_module import TrainingStep
 
 
@@ -37,8 +50,6 @@ def build_model(
 ) -> tuple[VisionLanguageModel, dict[str, LoadReport | None]]:
     """The model with its initial weights: pretrained where the recipe names some, else random.
 
-    Every part is seeded by itself, so that swapping one leaves the others as they were.
-
     Returns:
         the model, and for each part what its weights were filled with (None: random).
 
@@ -46,13 +57,8 @@ def build_model(
         WeightsError: weights are missing or do not fit.
         ValueError: the attention kernel cannot run on this device.
     """
-    model = empty_model(recipe.model, recipe.seed, device)
-    reports: dict[str, LoadReport | None] = {
-        "encoder": recipe.model.encoder.load(model.encoder),
-        "token_sampler": recipe.model.token_sampler.load(model.token_sampler),
-        "llm": recipe.model.llm.load(model.llm),
-    }
-    return model, reports
+    initial = initial_model(recipe.model, recipe.seed, device)
+    return initial.filled(device), initial.reports
 
 
 def model_of_checkpoint(
@@ -66,18 +72,52 @@ def model_of_checkpoint(
     Raises:
         CheckpointError, WeightsError: the checkpoint is damaged, or of another model.
     """
-    model = empty_model(recipe.model, recipe.seed, device)
+    return initial_of_checkpoint(recipe, path, device, stage).filled(device)
+
+
+def initial_model(
+    table: ModelTable, seed: int, device: torch.device, *, loaded: bool = True
+) -> Initial:
+    """The model, and where its values come from; none are made yet, whatever its size.
+
+    What a parameter starts from depends on the seed and its name, and neither on other parameters
+    nor on the machine's processes.
+
+    Args:
+        table: the parts.
+        seed: of the run.
+        device: where it will compute.
+        loaded: whether it starts from the weights that the recipe names; else all are random.
+
+    Raises:
+        WeightsError: weights are missing or do not fit.
+        ValueError: the attention kernel cannot run on this device.
+    """
+    attention = choose_attention(table.attention, str(device))
+    parts = {}
+    for name, build in _builders(table, attention).items():
+        load = getattr(table, name).load if loaded else lambda _: None
+        parts[name] = build_unfilled(
+            build, load, name=name, seeding=lambda named: seed_of(seed, named)
+        )
+    return Initial(parts)
+
+
+def initial_of_checkpoint(
+    recipe: Recipe, path: Path, device: torch.device, stage: Stage | None = None
+) -> Initial:
+    """``model_of_checkpoint`` before its values are read.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of another model.
+    """
     stored = load(path)
     wanted = {} if stage is None else loras_of(stage)
     kept = {part: one for part, one in stored.manifest.loras.items() if wanted.get(part) == one}
-    model.adapt(kept, recipe.seed)
+    initial = initial_model(recipe.model, recipe.seed, device, loaded=False)
+    initial.adapt(kept, recipe.seed)
     merge = stored.manifest.loras.keys() - kept.keys()
-    if merge:
-        with opened_weights(stored, merge=merge) as tensors:
-            fill_by_name(model, tensors)
-    else:
-        load_weights(path, model)
-    return model
+    return initial.instead(weights_for(stored, initial.model, merge=merge))
 
 
 def loras_of(stage: Stage) -> dict[str, Lora]:
@@ -91,19 +131,26 @@ def empty_model(table: ModelTable, seed: int, device: torch.device) -> VisionLan
     Raises:
         ValueError: the attention kernel cannot run on this device.
     """
-    attention = choose_attention(table.attention, str(device))
+    if device.type != "meta":
+        return initial_model(table, seed, device, loaded=False).filled(device)
+    builders = _builders(table, choose_attention(table.attention, str(device)))
     with device:
-        torch.manual_seed(seed_of(seed, "encoder"))
-        encoder = table.encoder.build(attention=attention)
-        torch.manual_seed(seed_of(seed, "token_sampler"))
-        token_sampler = table.token_sampler.build(
+        return VisionLanguageModel(**{name: build() for name, build in builders.items()})
+
+
+def _builders(table: ModelTable, attention: Attention) -> dict[str, Callable[[], nn.Module]]:
+    """What builds each part, on the default device."""
+    return {
+        "encoder": partial(table.encoder.build, attention=attention),
+        "token_sampler": partial(
+            table.token_sampler.build,
             dim_in=table.encoder.feature_width,
             dim_out=table.llm.embedding_width,
+            grid=table.encoder.view.grid,
             attention=attention,
-        )
-        torch.manual_seed(seed_of(seed, "llm"))
-        llm = table.llm.build(attention=attention)
-    return VisionLanguageModel(encoder, token_sampler, llm)
+        ),
+        "llm": partial(table.llm.build, attention=attention),
+    }
 
 
 def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
@@ -113,10 +160,11 @@ def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
         text=text,
         tiler=stage.tiler,
         view=view,
-        tokens_per_view=model.token_sampler.tokens_per_view(view.patches),
+        tokens_per_view=model.token_sampler.tokens_per_view(view.grid),
         max_tokens=stage.batch.max_tokens,
         max_views=stage.batch.max_views,
         fit=stage.fit,
+        instruction_tokens=model.token_sampler.max_instruction,
     )
 
 
@@ -231,6 +279,41 @@ def _decays(table: ModelTable) -> dict[str, Decays]:
     return {part: spec.decays for part, spec in specs.items()}
 
 
+def started(
+    recipe: Recipe,
+    stage: Stage,
+    initial: Initial,
+    world: World,
+    states: Iterable[ParameterState] | None = None,
+) -> Learning:
+    """``learning`` from a model without storage, with the values that it is to have.
+
+    An engine that fills its module itself gives every parameter its storage, or this rank's share
+    of it, and takes the values one by one; any other is given the whole model on its device.
+
+    Args:
+        states: what the stage goes on from, if it has begun; else it begins with initial values.
+    """
+    device = torch.device(world.device)
+    initial.adapt(loras_of(stage), _adapters_seed(recipe.seed, stage))
+    if recipe.engine.fills:
+        initial.place_others(device)
+    else:
+        initial.filled(device)
+    started = learning(recipe, stage, initial.model, world)
+    if states is not None:
+        started.engine.restore(states)
+    elif recipe.engine.fills:
+        assert isinstance(started.engine, FillingEngine), recipe.engine.name
+        started.engine.fill(initial.values())
+    return started
+
+
+def _adapters_seed(seed: int, stage: Stage) -> int:
+    """Of the first values of the adapters that begin with the stage."""
+    return seed_of(seed, "lora", stage.name)
+
+
 def training_step(
     stage: Stage, model: VisionLanguageModel, objectives: Sequence[Objective], seed: int = 0
 ) -> TrainingStep:
@@ -243,6 +326,6 @@ def training_step(
     Raises:
         LoraError: a part cannot have the adapters that the stage trains.
     """
-    model.adapt(loras_of(stage), seed_of(seed, "lora", stage.name))
+    model.adapt(loras_of(stage), _adapters_seed(seed, stage))
     set_trainable(model, [part.part for part in stage.train])
     return TrainingStep(model, objectives, [spec.weight for spec in stage.objectives])

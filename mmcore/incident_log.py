@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import attrs
 
 from mmcore.interfaces import Incident, RunInfo
+from mmcore.run_folder import write_whole
 from mmcore_registry import hookimpl
 
 FILE = "incidents.jsonl"
 
 
 class IncidentLog:
-    """A tracker that every run has. It keeps what a roll-back undid: that is why it happened."""
+    """A tracker that every run has. It keeps all lines, also those of steps that are made again
+    after a roll-back or a kill: they are why it happened."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
@@ -27,11 +30,11 @@ class IncidentLog:
             return
         *whole, torn = self._path.read_text(encoding="utf-8").split("\n")
         if torn:
-            self._path.write_text("".join(f"{line}\n" for line in whole), encoding="utf-8")
+            write_whole(self._path, "".join(f"{line}\n" for line in whole))
 
     @hookimpl
     def mmcore_incident(self, incident: Incident) -> None:
-        told = attrs.asdict(incident)
+        told = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **attrs.asdict(incident)}
         told["sources"] = {
             name: loss if math.isfinite(loss) else None for name, loss in incident.sources.items()
         }

@@ -69,10 +69,11 @@ class TrainedModel:
 
 
 def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
-    """The model of a run folder, as its newest checkpoint has it, or of a model folder.
+    """The model of a run folder, as its newest checkpoint has it, of one checkpoint such as
+    ``checkpoints/best-STAGE``, or of a model folder.
 
     Raises:
-        ValueError: the folder is neither, or has no checkpoint yet.
+        ValueError: the folder is none of them, or has no checkpoint yet.
     """
     where = _device(device)
     with open_stored(Path(folder)) as stored:
@@ -93,10 +94,11 @@ def preparer_of(file: ModelFile) -> Preparer:
         text=file.model.llm.text(),
         tiler=file.tiler,
         view=view,
-        tokens_per_view=file.model.token_sampler.tokens_per_view(view.patches),
+        tokens_per_view=file.model.token_sampler.tokens_per_view(view.grid),
         max_tokens=file.max_tokens,
         max_views=file.max_views,
         fit=file.fit,
+        instruction_tokens=file.model.token_sampler.max_instruction,
     )
 
 

@@ -32,8 +32,7 @@ from mmcore.recipe import (
     ValidationTable,
     labels,
 )
-from mmcore.run_folder import LOCK, RunFolderError, locked
-from mmcore.running import STAGE_FILE
+from mmcore.run_folder import LOCK, STAGE_FILE, RunFolderError, locked
 from mmcore.training.progress import SAMPLES, Progress
 
 STEPS = 4

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mmcore.interfaces import RunInfo
+from mmcore.run_folder import write_whole
 from mmcore_registry import hookimpl
 
 FILE = "rejected.jsonl"
@@ -24,7 +25,7 @@ class RejectedLog:
         # Not splitlines: a key may hold any other separator, such as U+2028 in a file's name.
         *whole, _ = self._path.read_text(encoding="utf-8").split("\n")
         kept = [line for line in whole if json.loads(line)["step"] <= run.step]
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_whole(self._path, "".join(f"{line}\n" for line in kept))
 
     @hookimpl
     def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import attrs
@@ -16,20 +16,23 @@ from mmcore.data.collate import blank_batch
 from mmcore.interfaces import (
     Engine,
     EngineSpec,
+    Lora,
     PackedBatch,
     ParameterState,
     StepReport,
     World,
 )
 from mmcore.making_up import make_up
-from mmcore.model.vlm import VisionLanguageModel
+from mmcore.model.initial import Initial
 from mmcore.recipe import Recipe, Stage, load_recipe
-from mmcore.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE
-from mmcore.running import budget_of
+from mmcore.run_folder import CHECKPOINTS, RECIPE
+from mmcore.run_history import NEVER, Recorded, RunHistory
 from mmcore.specs import spec
+from mmcore.stages import budget_of
+from mmcore.starting import initial_from
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
-from mmcore.training.checkpoint_write import NAME
+from mmcore.training.checkpoint_write import NAME, Header, Keeping
 from mmcore.training.discarding import DiscardingLoader
 from mmcore.training.feed import StepData
 from mmcore.training.hooks import Hooks
@@ -41,11 +44,6 @@ from mmcore.training.spikes import SampleLoss, by_source
 from mmcore.training.stage import StageRun
 from mmcore.training.stopping import StopRequest
 from mmcore_registry import hookimpl
-
-METRICS = "metrics.jsonl"
-"""Where the tracker `jsonl` writes what a run's steps were."""
-
-NEVER = 2**62
 
 
 class ReplayError(ValueError):
@@ -139,37 +137,36 @@ def replay(
         raise ReplayError(f"{folder} is no run folder: it has no {RECIPE}")
     if step < 1:
         raise ReplayError(f"step is {step}, wanted 1 or more")
-    where = torch.device(device or this_device())
+    where = _device(device)
     recipe = _here(load_recipe(folder / RECIPE), where)
-    count = ranks or _ranks(folder)
+    history = RunHistory(folder, recipe)
+    _check_made(step, history.steps)
     start = nearest(folder / CHECKPOINTS, step)
     if start is not None:
         say(f"checking every file of {start.path}")
         start.verify()
     entries = rollbacks.read(folder)
-    replayer = _Replayer(recipe, where, count, entries[: len(entries) - before_rollback], say)
-    return replayer.go(start, step, recorded_steps(folder / METRICS))
+    replayer = _Replayer(
+        recipe,
+        where,
+        history,
+        ranks or history.ranks(step),
+        entries[: len(entries) - before_rollback],
+        say,
+    )
+    # What is recorded of these steps is how they were made the second time.
+    return replayer.go(start, step, {} if before_rollback else history.steps)
 
 
 def nearest(root: Path, step: int) -> Checkpoint | None:
     """The newest complete checkpoint of a step before this one; None if there is none."""
-    names = (
-        [one.name for one in root.iterdir() if NAME.fullmatch(one.name)] if root.exists() else []
-    )
-    earlier = [name for name in names if int(name.removeprefix("step-").partition(".")[0]) < step]
-    return checkpoint.load(root / max(earlier)) if earlier else None
-
-
-def recorded_steps(path: Path) -> dict[int, Mapping[str, float | None]]:
-    """What the tracker `jsonl` wrote of every step; nothing where it did not listen."""
-    if not path.exists():
-        return {}
-    found = {}
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        entry = json.loads(line)
-        if "loss" in entry:
-            found[entry["step"]] = entry
-    return found
+    found = [NAME.fullmatch(one.name) for one in root.iterdir()] if root.exists() else []
+    earlier = [
+        (int(name[1]), int((name[2] or ".0")[1:]), name[0])
+        for name in found
+        if name is not None and int(name[1]) < step
+    ]
+    return checkpoint.load(root / max(earlier)[2]) if earlier else None
 
 
 def _here(recipe: Recipe, device: torch.device) -> Recipe:
@@ -180,12 +177,30 @@ def _here(recipe: Recipe, device: torch.device) -> Recipe:
     return attrs.evolve(recipe, engine=engine, model=model)
 
 
-def _ranks(folder: Path) -> int:
-    """How many processes the run last had."""
-    path = folder / ENVIRONMENT
-    if not path.exists():
-        return 1
-    return int(json.loads(path.read_text(encoding="utf-8"))[-1]["ranks"])
+def _device(name: str | None) -> torch.device:
+    """
+    Raises:
+        ReplayError: this machine has no such device.
+    """
+    try:
+        device = torch.device(name or this_device())
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the second where torch has no CUDA
+        raise ReplayError(
+            f"--device {name} cannot be used here: {str(error).splitlines()[0]}"
+        ) from None
+    return device
+
+
+def _check_made(step: int, recorded: Mapping[int, Recorded]) -> None:
+    """A step that was begun and never recorded may be what killed the run.
+
+    Raises:
+        ReplayError: the run has not come so far.
+    """
+    last = max(recorded, default=None)
+    if last is not None and step > last + 1:
+        raise ReplayError(f"step is {step}, and the run has made {last} steps")
 
 
 class _Replayer:
@@ -193,11 +208,13 @@ class _Replayer:
         self,
         recipe: Recipe,
         device: torch.device,
+        history: RunHistory,
         ranks: int,
         left_out: Sequence[rollbacks.Discarded],
         say: Callable[[str], None],
     ) -> None:
         self._recipe, self._device, self._ranks = recipe, device, ranks
+        self._history = history
         self._left_out, self._say = list(left_out), say
         self._text = recipe.model.llm.text()
 
@@ -205,52 +222,83 @@ class _Replayer:
         self,
         start: Checkpoint | None,
         step: int,
-        recorded: Mapping[int, Mapping[str, float | None]],
+        recorded: Mapping[int, Recorded],
     ) -> Replay:
-        stages = self._recipe.stages
-        progress = start.progress if start else Progress().in_stage(0, stages[0].name)
-        model = self._model(start)
-        begun = start if progress.stage_step and not progress.finished else None
         before: list[RecordedStep] = []
-        while True:
-            if progress.finished:
-                number = progress.stage_index + 1
-                if number >= len(stages):
-                    raise ReplayError(f"the run ends with step {progress.step}, wanted {step}")
-                progress = progress.in_stage(number, stages[number].name)
-            stage = stages[progress.stage_index]
-            with ExitStack() as stack:
-                scene = self._scene(stack, stage, model, progress, begun)
-                begun = None
-                missing = step - 1 - progress.step
-                if missing:
-                    self._say(f"making steps {progress.step + 1} to {step - 1} again")
-                    progress = scene.train(progress, missing)
-                    before += [_beside(one, recorded) for one in scene.reports]
-                if progress.step == step - 1 and not progress.finished:
-                    outcome = scene.watch(progress)
-                    return self._told(outcome, start, before, recorded.get(step, {}))
+        here, progress = start, self._first(start, step)
+        with TemporaryDirectory() as folder:
+            while True:
+                stage = self._recipe.stages[progress.stage_index]
+                with ExitStack() as stack:
+                    initial = self._initial(here, stage, progress, stack)
+                    begun = here if progress.stage_step else None
+                    scene = self._scene(stack, stage, initial, progress, begun)
+                    missing = min(step - 1, self._history.end(stage.name)) - progress.step
+                    if missing:
+                        words = (
+                            f"making steps {progress.step + 1} to {progress.step + missing} again"
+                        )
+                        self._say(words)
+                        progress = scene.train(progress, missing)
+                        before += [_beside(one, recorded) for one in scene.reports]
+                    over = progress.finished or progress.step >= self._history.end(stage.name)
+                    if not over:
+                        outcome = scene.watch(progress)
+                        return self._told(outcome, start, before, recorded.get(step, {}))
+                    progress = attrs.evolve(progress, finished=True)
+                    here = scene.saved(Path(folder), progress, assemble.loras_of(stage))
+                progress = self._first(here, step)
 
-    def _model(self, start: Checkpoint | None) -> VisionLanguageModel:
+    def _first(self, start: Checkpoint | None, step: int) -> Progress:
+        """Where training goes on after a checkpoint; None is the beginning of the run.
+
+        Raises:
+            ReplayError: the run is over there.
+        """
+        stages = self._recipe.stages
         if start is None:
-            return assemble.build_model(self._recipe, self._device)[0]
-        return assemble.model_of_checkpoint(self._recipe, start.path, self._device)
+            number = self._history.first(step)
+            return Progress().in_stage(number, stages[number].name)
+        progress = start.progress
+        if not progress.finished:
+            return progress
+        number = progress.stage_index + 1
+        if number >= len(stages):
+            raise ReplayError(
+                f"the run ends with step {progress.step}, and step {step} was asked for"
+            )
+        return progress.in_stage(number, stages[number].name)
+
+    def _initial(
+        self, here: Checkpoint | None, stage: Stage, progress: Progress, files: ExitStack
+    ) -> Initial:
+        """What the run had at this place: as it goes on with a stage, or begins one."""
+        weights = None if progress.stage_step else self._history.weights(stage.name)
+        if weights is not None:
+            return initial_from(weights, self._recipe, self._device, stage, files)
+        if here is None:
+            return assemble.initial_model(self._recipe.model, self._recipe.seed, self._device)
+        return assemble.initial_of_checkpoint(self._recipe, here.path, self._device, stage)
 
     def _scene(
         self,
         stack: ExitStack,
         stage: Stage,
-        model: VisionLanguageModel,
+        initial: Initial,
         progress: Progress,
         begun: Checkpoint | None,
     ) -> _Scene:
         """A stage ready to go on; ``begun`` where it is the checkpoint's own."""
         make_up(stage, self._say)
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
-        learning = assemble.learning(self._recipe, stage, model, World(device=str(self._device)))
+        learning = assemble.started(
+            self._recipe,
+            stage,
+            initial,
+            World(device=str(self._device)),
+            begun.states() if begun is not None else None,
+        )
         stack.callback(learning.engine.close)
-        if begun is not None:
-            learning.engine.restore(begun.states())
         lanes = begun.lanes if begun is not None else None
         loader = assemble.pack_loader(self._recipe, stage, prepared, World(), lanes)
         stack.callback(loader.close)
@@ -272,16 +320,16 @@ class _Replayer:
             seed=self._recipe.seed,
             max_rejected_share=1.0,
             max_skipped_in_a_row=NEVER,
-            segment_losses=learning.module.segment_losses,
+            module=learning.module,
         )
-        return _Scene(run, in_turn, ModuleNorms(learning.module, model))
+        return _Scene(run, in_turn, ModuleNorms(learning.module, initial.model))
 
     def _told(
         self,
         outcome: _Outcome,
         start: Checkpoint | None,
         before: Sequence[RecordedStep],
-        recorded: Mapping[str, float | None],
+        recorded: Recorded,
     ) -> Replay:
         report = outcome.report
         return Replay(
@@ -300,7 +348,7 @@ class _Replayer:
         )
 
 
-def _beside(report: StepReport, recorded: Mapping[int, Mapping[str, float | None]]) -> RecordedStep:
+def _beside(report: StepReport, recorded: Mapping[int, Recorded]) -> RecordedStep:
     then = recorded.get(report.step, {}).get("loss")
     return RecordedStep(step=report.step, loss=report.values["loss"], recorded=then)
 
@@ -334,6 +382,18 @@ class _Scene:
             every_steps=NEVER,
             stop=StopRequest(after=steps),
         )
+
+    def saved(self, root: Path, progress: Progress, loras: Mapping[str, Lora]) -> Checkpoint:
+        """The stage's end, in a folder that is no run's: the next stage begins from it."""
+        path = checkpoint.save(
+            root,
+            engine=self._run.engine,
+            header=Header(progress=progress, loras=loras),
+            lanes={},
+            world=World(),
+            keeping=Keeping(last=1),
+        )
+        return checkpoint.load(path)
 
     def watch(self, progress: Progress) -> _Outcome:
         """One step with its norms."""

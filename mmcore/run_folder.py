@@ -24,6 +24,8 @@ RECIPE = "recipe.toml"
 ENVIRONMENT = "environment.json"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
+STAGE_FILE = "stage-{}.json"
+"""What a finished stage was trained on: its progress."""
 
 FREE_TO_CHANGE = (
     "engine",
@@ -170,8 +172,20 @@ def differences(
     return found
 
 
-def write_environment(folder: Path, ranks: int, device: str) -> None:
+def write_environment(
+    folder: Path,
+    ranks: int,
+    device: str,
+    *,
+    after_step: int = 0,
+    began: tuple[str, Path] | None = None,
+) -> None:
     """Record where and with which versions the run (or this part of it) was made.
+
+    Args:
+        after_step: where this part begins.
+        began: the stage that begins with it, and the weights that were named for it; None where
+            it begins from the stage before, or goes on.
 
     Raises:
         RunFolderError: the record of earlier starts is damaged.
@@ -188,6 +202,9 @@ def write_environment(folder: Path, ranks: int, device: str) -> None:
         "device": device,
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "plugins": plugins,
+        "after_step": after_step,
+        "stage": began[0] if began else None,
+        "from": str(began[1].absolute()) if began else None,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
     path = folder / ENVIRONMENT

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mmcore import assemble
+from mmcore.best_checkpoint import BestKeeper
 from mmcore.data.prepare import Preparer
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
@@ -17,7 +18,7 @@ from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, task_labels
 from mmcore.training.ranks import gather_objects
 from mmcore.training.validation import Validation
-from mmcore.validation_log import BestKeeper, ValidationLog, best_value
+from mmcore.validation_log import ValidationLog, best_value
 
 __all__ = ["BestKeeper", "ValidationError", "ValidationLog", "stage_validation"]
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
 import torch
 
 from mmcore import assemble
-from mmcore.exchange.model_folder import DESCRIPTION
-from mmcore.exchange.stored import fill_stored, open_stored
+from mmcore.exchange.model_folder import DESCRIPTION, read_model_file
+from mmcore.exchange.stored import open_stored, values_of
 from mmcore.interfaces import PARTS, WeightsError
-from mmcore.model.vlm import VisionLanguageModel
+from mmcore.model.initial import Initial
 from mmcore.recipe import ModelTable, Recipe, Stage, load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
 from mmcore.training.checkpoint import latest
@@ -45,6 +46,17 @@ class Span:
         return self.weights is not None and progress.stage_index < (self.first or 0)
 
 
+def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
+    """The stage that is begun now from named weights, and these; None where none is.
+
+    Args:
+        done: how far the run folder has come.
+    """
+    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+        return None
+    return recipe.stages[wanted.first or 0].name, wanted.weights
+
+
 def span(
     recipe: Recipe,
     done: Progress | None,
@@ -64,13 +76,11 @@ def span(
             begins from.
 
     Raises:
-        RunError: there is no such stage, the stage before it is not finished, or a later one has
-            begun.
+        RunError: there is no such stage, the stage before it is not finished, a later one has
+            begun, or the weights are those of another model.
     """
     if stage is not None and until is not None:
-        raise RunError(
-            f"--stage {stage} trains one stage, so --until {until} says nothing: drop it"
-        )
+        raise RunError(f"--stage {stage} trains that stage alone; leave out --until {until}")
     last = _number(recipe, stage if stage is not None else until)
     if stage is None and weights is None:
         return Span(None, last)  # where the folder ends
@@ -79,6 +89,8 @@ def span(
         _check_before(recipe, first, done)
     if stage is not None:
         _check_after(recipe, first, done)
+    if weights is not None and (done is None or done.stage_index < first):
+        _check_same(weights, recipe)
     return Span(first, last, weights)
 
 
@@ -129,40 +141,60 @@ def begun(done: Progress | None) -> int:
     return 1 if done is None else done.stage_index + 1
 
 
-def model_from(
-    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None
-) -> VisionLanguageModel:
+def initial_from(
+    path: Path, recipe: Recipe, device: torch.device, stage: Stage | None, files: ExitStack
+) -> Initial:
     """The recipe's model with the weights of a run folder, a checkpoint or a model folder.
 
     Adapters in a checkpoint are merged, unless ``stage`` goes on with the same ones.
 
+    Args:
+        files: closes what is read from, when the values have been made.
+
     Raises:
-        RunError: the path is none of them, or holds a model that another could not go on from.
+        RunError: the path is none of them.
         CheckpointError, WeightsError: names or shapes differ, or files are damaged.
     """
+    checkpoint = _checkpoint(path)
+    if checkpoint is not None:
+        return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
+    stored = files.enter_context(open_stored(path))
+    initial = assemble.initial_model(recipe.model, recipe.seed, device, loaded=False)
+    return initial.instead(values_of(initial.model, stored))
+
+
+def _checkpoint(path: Path) -> Path | None:
+    """The checkpoint that ``path`` is, or the newest of the run that it is; None for a model
+    folder.
+
+    Raises:
+        RunError: it is none of them.
+    """
     if (path / DESCRIPTION).is_file():
-        with open_stored(path) as stored:
-            _check_same(path, stored.file.model, recipe.model)
-            model = assemble.empty_model(recipe.model, recipe.seed, device)
-            fill_stored(model, stored)
-            return model
+        return None
     checkpoint = path if (path / MANIFEST).is_file() else latest(path / CHECKPOINTS)
     if checkpoint is None:
         raise RunError(
             f"--from {path}: wanted a run folder with a checkpoint, a checkpoint or a model folder"
         )
-    described = checkpoint.parent.parent / RECIPE
-    if described.is_file():
-        _check_same(path, load_recipe(described).model, recipe.model)
-    return assemble.model_of_checkpoint(recipe, checkpoint, device, stage)
+    return checkpoint
 
 
-def _check_same(path: Path, before: ModelTable, now: ModelTable) -> None:
-    """
+def _check_same(path: Path, recipe: Recipe) -> None:
+    """Whether the recipe's model can begin from the weights at ``path``, as far as descriptions
+    tell.
+
     Raises:
-        RunError: the models differ in what a stage cannot change; says all of it.
+        RunError: it is another one; says all of it.
     """
-    found = list(model_differences(before, now))
+    checkpoint = _checkpoint(path)
+    if checkpoint is None:
+        before = read_model_file(path).model
+    elif (described := checkpoint.parent.parent / RECIPE).is_file():
+        before = load_recipe(described).model
+    else:
+        return  # a checkpoint that was moved: names and shapes are compared when it is read
+    found = list(model_differences(before, recipe.model))
     if found:
         listing = "\n".join(f"  {one}" for one in found)
         raise RunError(
@@ -190,7 +222,7 @@ def _facts(table: ModelTable) -> dict[str, object]:
     facts |= {
         "the encoder's view": f"{view.size} px in {view.patch_rows} x {view.patch_cols} patches",
         "the encoder's width": table.encoder.feature_width,
-        "tokens of a view": table.token_sampler.tokens_per_view(view.patches),
+        "tokens of a view": table.token_sampler.tokens_per_view(view.grid),
         "the LLM's width": llm.embedding_width,
     }
     try:

@@ -50,8 +50,8 @@ def measure_stage(recipe: Recipe, stage: Stage, steps: int) -> StageTimes:
     loader.close()
 
     began = time.perf_counter()
-    model, _ = assemble.build_model(recipe, torch.device(world.device))
-    learning = assemble.learning(recipe, stage, model, world)
+    initial = assemble.initial_model(recipe.model, recipe.seed, torch.device(world.device))
+    learning = assemble.started(recipe, stage, initial, world)
     loader = assemble.pack_loader(recipe, stage, prepared, world)
     first_step, step_seconds, tokens, views, packs = 0.0, [], 0, 0, 0
     for number in range(steps + 1):

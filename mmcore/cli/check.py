@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmcore.cli.compression import tokens_and_ratio
 from mmcore.cli.layout import columns, heading
 
 if TYPE_CHECKING:
-    from mmcore.recipe import Recipe, Stage
+    from mmcore.recipe import Recipe, Stage, TrainablePart
 
 
 @click.command()
@@ -36,7 +37,6 @@ def command(recipe: Path, overrides: tuple[str, ...]) -> None:
 def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
     model = recipe.model
     view = model.encoder.view
-    tokens = model.token_sampler.tokens_per_view(view.patches)
     return [
         (
             "encoder",
@@ -44,7 +44,11 @@ def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
             f"views of {view.size} px become {view.patches} patches, "
             f"width {model.encoder.feature_width}",
         ),
-        ("token_sampler", model.token_sampler.name, f"{tokens} tokens per view"),
+        (
+            "token_sampler",
+            model.token_sampler.name,
+            tokens_and_ratio(model.token_sampler, view.grid),
+        ),
         (
             "llm",
             model.llm.name,
@@ -56,16 +60,20 @@ def _parts(recipe: Recipe) -> list[tuple[str, str, str]]:
 
 def _stage(recipe: Recipe, stage: Stage) -> tuple[str, ...]:
     view = recipe.model.encoder.view
-    tokens = recipe.model.token_sampler.tokens_per_view(view.patches)
+    tokens = recipe.model.token_sampler.tokens_per_view(view.grid)
     views, groups = stage.tiler.max_views, stage.tiler.max_groups
     sources = "1 source" if len(stage.data) == 1 else f"{len(stage.data)} sources"
     return (
         stage.name,
         _length(stage),
-        f"trains {', '.join(part.part for part in stage.train)}",
+        f"trains {', '.join(map(_learns, stage.train))}",
         f"up to {views} views, {groups * tokens} tokens a picture",
         sources,
     )
+
+
+def _learns(part: TrainablePart) -> str:
+    return part.part if part.lora is None else f"{part.part} (adapters of rank {part.lora.rank})"
 
 
 def _length(stage: Stage) -> str:

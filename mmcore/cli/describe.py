@@ -9,8 +9,9 @@ from typing import Any, TypeGuard
 
 import attrs
 
+from mmcore.cli.compression import complete, tiles_of_encoders
 from mmcore.cli.layout import definitions, heading
-from mmcore.interfaces import Lora
+from mmcore.interfaces import Lora, TokenSamplerSpec
 from mmcore.recipe.guard_table import GuardTable
 from mmcore.recipe.schema import (
     BatchTable,
@@ -50,6 +51,9 @@ def describe_component(component: Component) -> str:
     variants = list(_variants(spec))
     if variants:
         blocks.append(f"{heading('variants')}\n{definitions(variants)}")
+    if issubclass(spec, TokenSamplerSpec) and complete(spec):
+        tiles = definitions(list(tiles_of_encoders(spec())))
+        blocks.append(f"{heading('tiles, with the defaults above')}\n{tiles}")
     return "\n\n".join(blocks)
 
 

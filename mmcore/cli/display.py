@@ -12,7 +12,6 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from mmcore.interfaces import (
@@ -23,6 +22,7 @@ from mmcore.interfaces import (
     StepReport,
     ValidationReport,
 )
+from mmcore.reporting.durations import duration
 from mmcore_registry import hookimpl
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -40,6 +40,7 @@ class RunDisplay:
         self._progress: Progress | None = None
         self._bar: TaskID | None = None
         self._last_line = 0.0
+        self._pace = Pace()
 
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
@@ -57,6 +58,7 @@ class RunDisplay:
         self._console.rule(f"stage {stage.number} of {stage.stages}: {stage.name}", align="left")
         for line in stage.summary:
             self._console.print(line, highlight=False)
+        self._pace = Pace()
         if self._console.is_terminal:
             self._start_bar(stage.name)
 
@@ -68,15 +70,13 @@ class RunDisplay:
 
     @hookimpl
     def mmcore_step_end(self, report: StepReport) -> None:
+        left = self._pace.left(report.progress, time.monotonic())
+        told = facts(report) if left is None else f"{facts(report)}  {duration(left)} left"
         if self._progress is not None and self._bar is not None:
-            self._progress.update(
-                self._bar, completed=report.progress, facts=facts(report), refresh=True
-            )
+            self._progress.update(self._bar, completed=report.progress, facts=told, refresh=True)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self._console.print(
-                f"{report.stage}  {report.progress:6.1%}  {facts(report)}", highlight=False
-            )
+            self._console.print(f"{report.stage}  {report.progress:6.1%}  {told}", highlight=False)
 
     @hookimpl
     def mmcore_incident(self, incident: Incident) -> None:
@@ -116,8 +116,6 @@ class RunDisplay:
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[facts]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=self._console,
             auto_refresh=False,
         )
@@ -128,6 +126,23 @@ class RunDisplay:
         if self._progress is not None:
             self._progress.stop()
         self._progress = self._bar = None
+
+
+class Pace:
+    """How long a stage will go on, judged by all of it that this process has seen; what an earlier
+    one did is not counted as done in no time."""
+
+    def __init__(self) -> None:
+        self._began: tuple[float, float] | None = None
+
+    def left(self, progress: float, now: float) -> float | None:
+        """Seconds until ``progress`` is 1; None until two different ones are known."""
+        if self._began is None:
+            self._began = progress, now
+        before, then = self._began
+        if progress <= before:
+            return None
+        return (1.0 - progress) * (now - then) / (progress - before)
 
 
 def facts(report: StepReport) -> str:

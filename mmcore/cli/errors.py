@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 TRACEBACK_VARIABLE = "MMCORE_TRACEBACK"
 """Set to anything, every error comes with its traceback."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk, or of a user's share of it, that has no room left."""
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
@@ -67,6 +71,8 @@ def _speaks_to_users(error: BaseException) -> bool:
 
 
 def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error) or type(error).__name__
+    place = "" if error.filename is None else f"{error.filename}: "
+    advice = "; make room, then run the same command again" if error.errno in FULL else ""
+    return f"{place}{error.strerror}{advice}"

@@ -15,8 +15,8 @@ import click
     "format_name",
     default="mmcore",
     show_default=True,
-    help="mmcore (a model folder), hf (for transformers), or a component of kind format such as "
-    "xgen-mm.",
+    help="mmcore (a model folder), hf (for transformers), peft (adapters alone), or a component of "
+    "kind format such as xgen-mm.",
 )
 @click.option(
     "--probe/--no-probe",
@@ -31,6 +31,7 @@ def command(run: Path, out: Path, format_name: str, probe: bool) -> None:
     mmcore export runs/blip3-tiny models/tiny
     mmcore export models/xgen-mm-base checkpoints/again --format xgen-mm
     mmcore export runs/blip3-tiny transformers/tiny --format hf
+    mmcore export runs/blip3-lora adapters/lora --format peft
     """
     from mmcore.cli.copying import copying
     from mmcore.exchange import export_model

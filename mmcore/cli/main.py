@@ -11,6 +11,7 @@ VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
     "replay": "Make one step of a run again, watched: norms of all modules, losses, samples.",
     "fetch": "Bring the weights and tokenizers of RECIPE from the hub, and pin them.",
+    "report": "Write a page of RUN (a run folder): curves, validation, time, what went wrong.",
     "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",
     "plan": "Say what a recipe costs: parameters, memory, FLOPs, steps and hours.",

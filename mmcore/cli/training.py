@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,9 @@ from mmcore.interfaces import Tracker
 from mmcore.recipe import Recipe
 from mmcore.run_folder import Resume
 from mmcore.running import RunResult, check_processes, run
+from mmcore.training.launched import processes_launched
+from mmcore.training.launcher_watch import VARIABLE
+from mmcore.training.lost_ranks import LostRankError
 from mmcore.training.profiling import StepProfiler
 from mmcore.training.stopping import ASKS
 
@@ -33,6 +36,9 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 
 GRACE_SECONDS = 10.0
 """How long ranks may take to end after another one failed."""
+
+LOST = 76
+"""Exit code of a rank that ended because another one had."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,6 +79,11 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> boo
         click.ClickException: a process failed; it has said why, or was killed.
         KeyboardInterrupt: they were asked to stop, and could not save.
     """
+    if procs > 1 and (launched := processes_launched()) > 1:
+        raise click.ClickException(
+            f"--procs {procs} starts processes on this machine, and this one is one of {launched} "
+            "that a launcher has started; leave --procs out"
+        )
     if procs == 1 and not apart:
         _train_here(recipe, wish)
         return True
@@ -109,18 +120,21 @@ def _wait(ranks: Sequence[BaseProcess]) -> dict[int, int]:
     """Until all have ended. Where one fails, the others, which would wait for it, are ended.
 
     Returns:
-        the exit codes of those that failed by themselves.
+        the exit codes of those that failed by themselves; of all that did, if none is known.
     """
     alive = dict(enumerate(ranks))
-    while alive:
-        connection.wait([one.sentinel for one in alive.values()])
+    failed: dict[int, int] = {}
+    patience: float | None = None
+    while alive and connection.wait([one.sentinel for one in alive.values()], patience):
         ended = {rank: one for rank, one in alive.items() if not one.is_alive()}
         alive = {rank: one for rank, one in alive.items() if rank not in ended}
-        failed = {rank: one.exitcode for rank, one in ended.items() if one.exitcode}
-        if failed:
-            _end(list(alive.values()))
-            return failed
-    return {}
+        failed |= {rank: one.exitcode for rank, one in ended.items() if one.exitcode}
+        if set(failed.values()) - {LOST}:
+            break
+        # One that was left alone may be here before the one that left it has had its say.
+        patience = GRACE_SECONDS if failed else None
+    _end(list(alive.values()))
+    return {rank: code for rank, code in failed.items() if code != LOST} or failed
 
 
 def _end(ranks: Sequence[BaseProcess]) -> None:
@@ -136,6 +150,9 @@ def _end(ranks: Sequence[BaseProcess]) -> None:
 
 def _rank(rank: int, size: int, port: int, recipe: Recipe, wish: Wish) -> None:
     """One of the processes: an error that speaks to users is a message here, too."""
+    launcher = parent_process()
+    assert launcher is not None, "made for processes that `train` starts"
+    os.environ[VARIABLE] = str(launcher.pid)
     if size > 1:
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in names.items()})
@@ -146,7 +163,7 @@ def _rank(rank: int, size: int, port: int, recipe: Recipe, wish: Wish) -> None:
         code = exit_code(error)
         if code is None:
             raise
-        sys.exit(code)
+        sys.exit(LOST if isinstance(error, LostRankError) else code)
 
 
 def _free_port() -> int:
@@ -175,6 +192,8 @@ def _failed(codes: Mapping[int, int]) -> str:
         hint = "; SIGKILL is most often the machine's memory running out"
         return f"killed: {told}{hint if 'SIGKILL' in killed.values() else ''}"
     ranks = ", ".join(str(rank) for rank in sorted(codes))
+    if set(codes.values()) == {LOST}:
+        return f"rank {ranks} lost the connection to the others, none of which has failed"
     return f"rank {ranks} failed; its message is above"
 
 

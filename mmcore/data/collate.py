@@ -1,7 +1,7 @@
 """Samples and their tiles become one PackedBatch; the label shift is made here and nowhere else.
 
-Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-S sequences of the pack, C/H/W channels, height, width.
+Letters: T packed tokens, N views, P patches of a view, I tokens of an instruction, K image
+tokens, L labelled positions, S sequences of the pack, C/H/W channels, height, width.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def collate(
     labels = [np.flatnonzero(sequence.learned_T[1:]) for sequence in sequences]
     views = [one for picture in tiles for one in picture]
     pixels_NCHW, patch_mask_NP = _views(views, view)
+    instruction_ids_NI, instruction_mask_NI = _instructions(samples)
     preferences = [preference for sample in samples for preference in _preferences(sample)]
     segments = tuple(
         Segment(
@@ -69,6 +70,8 @@ def collate(
         patch_order_NP=_patch_order(views),
         image_token_index_K=_image_tokens(sequences, borders, tokens_per_view),
         image_token_source_K=_shown_twice(samples, tokens_per_view),
+        instruction_ids_NI=instruction_ids_NI,
+        instruction_mask_NI=instruction_mask_NI,
         segments=segments,
         lane=lane,
     )
@@ -89,6 +92,8 @@ def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
         patch_order_NP=None,
         image_token_index_K=nothing,
         image_token_source_K=None,
+        instruction_ids_NI=None,
+        instruction_mask_NI=None,
         segments=(),
         lane=-1,
     )
@@ -105,6 +110,8 @@ def _batch(
     patch_order_NP: NDArray[np.int64] | None,
     image_token_index_K: NDArray[np.int64],
     image_token_source_K: NDArray[np.int64] | None,
+    instruction_ids_NI: NDArray[np.int64] | None,
+    instruction_mask_NI: NDArray[np.bool_] | None,
     segments: tuple[Segment, ...],
     lane: int,
 ) -> PackedBatch:
@@ -128,15 +135,35 @@ def _batch(
         label_weight_L=torch.from_numpy(label_weight_L),
         pixels_NCHW=torch.from_numpy(pixels_NCHW),
         patch_mask_NP=torch.from_numpy(patch_mask_NP),
-        patch_order_NP=None if patch_order_NP is None else torch.from_numpy(patch_order_NP),
+        patch_order_NP=_tensor(patch_order_NP),
         image_token_index_K=torch.from_numpy(image_token_index_K),
-        image_token_source_K=(
-            None if image_token_source_K is None else torch.from_numpy(image_token_source_K)
-        ),
+        image_token_source_K=_tensor(image_token_source_K),
+        instruction_ids_NI=_tensor(instruction_ids_NI),
+        instruction_mask_NI=_tensor(instruction_mask_NI),
         label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
         segments=segments,
         lane=lane,
     )
+
+
+def _tensor(array: NDArray[Any] | None) -> torch.Tensor | None:
+    return None if array is None else torch.from_numpy(array)
+
+
+def _instructions(
+    samples: Sequence[TokenizedSample],
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | tuple[None, None]:
+    """Every group's own instruction, filled up to the longest, and what of it is there."""
+    rows = [
+        picture.instruction
+        for sample in samples
+        for picture in sample.pictures
+        for _ in range(picture.plan.groups)
+    ]
+    if not any(rows):
+        return None, None
+    ids = _side_by_side([np.array([row], dtype=np.int64) for row in rows])
+    return ids, _side_by_side([np.ones((1, len(row)), dtype=np.bool_) for row in rows])
 
 
 def _preferences(sample: TokenizedSample) -> Sequence[Literal["preferred", "dispreferred"] | None]:

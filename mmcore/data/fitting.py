@@ -40,6 +40,7 @@ class Picture:
     ref: ImageRef
     plan: TilePlan
     tokens: int
+    instruction: tuple[int, ...] = ()
 
     @property
     def views(self) -> int:

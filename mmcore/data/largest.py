@@ -1,6 +1,7 @@
 """The largest pack that a stage may meet: as many tokens and views as its batch allows.
 
-Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions.
+Letters: T packed tokens, N views, P patches of a view, I tokens of an
+instruction, K image tokens, L labelled positions.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def largest_pack(preparer: Preparer) -> PackedBatch:
     view = preparer.view
     patches = max(tiler.group_sizes(view)) if regroups else view.patches
     order_NP = torch.arange(groups * patches).reshape(groups, patches) % (views * view.patches)
+    asked = preparer.instruction_tokens
     draw = torch.Generator().manual_seed(0)
     shape = (views, 3, view.size, view.size)
     key = SampleKey(NAME, "", 0)
@@ -52,5 +54,7 @@ def largest_pack(preparer: Preparer) -> PackedBatch:
         image_token_index_K=image_token_index_K,
         label_segment_L=torch.zeros(labels, dtype=torch.int32),
         patch_order_NP=order_NP if regroups else None,
+        instruction_ids_NI=torch.full((groups, asked), preparer.text.end_id) if asked else None,
+        instruction_mask_NI=torch.ones(groups, asked, dtype=torch.bool) if asked else None,
         segments=(Segment(key, NAME, 0, tokens, views, labels),),
     )

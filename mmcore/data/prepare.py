@@ -15,16 +15,19 @@ import numpy as np
 
 from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
 from mmcore.data.images import decode, of_picture
+from mmcore.data.instructions import instructions
 from mmcore.data.pairs import both_turns, check_pair, truncate_both
 from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
+    ImageSlot,
     Part,
     Rejection,
     Sample,
     SampleKey,
     TextFormat,
     TextPart,
+    TextRun,
     TilePlan,
     TilerSpec,
     Tiles,
@@ -47,6 +50,7 @@ class Preparer:
         max_tokens, max_views: what a pack holds, and so the most that a sample may have.
         fit: what happens to a sample with too many views: "shrink" gives its pictures fewer,
             down to one each; "reject" leaves it out, unless it can be split.
+        instruction_tokens: how many tokens of a picture's own instruction the token sampler reads.
     """
 
     text: TextFormat
@@ -56,6 +60,7 @@ class Preparer:
     max_tokens: int
     max_views: int
     fit: Literal["shrink", "reject"] = "shrink"
+    instruction_tokens: int = 0
 
     def __attrs_post_init__(self) -> None:
         if self.max_views < 1:
@@ -84,7 +89,7 @@ class Preparer:
         """
         if sample.dispreferred:
             return [self._pair(sample, overflow)]
-        rendered = Rendered.read(self.text.render(sample.parts), sample.parts)
+        rendered = self._read(self.text.render(sample.parts), sample.parts)
         natural, plans = self._plans(rendered)
         atoms = rendered.atoms(plans, self.tokens_per_view)
         document = all(part.role == "document" for part in sample.parts)
@@ -109,7 +114,7 @@ class Preparer:
         Raises:
             Rejection: a picture's header cannot be read; ``too-long`` for a pack.
         """
-        rendered = Rendered.read(self.text.prompt(parts), parts)
+        rendered = self._read(self.text.prompt(parts), parts)
         _, plans = self._plans(rendered)
         atoms = rendered.atoms(plans, self.tokens_per_view)
         if not self._bounds.fit(atoms):
@@ -121,7 +126,7 @@ class Preparer:
     def _pair(self, sample: Sample, overflow: Overflow) -> TokenizedSample:
         """Both sequences of a preference pair; a header is read once for both."""
         turns = both_turns(sample)
-        rendered = Rendered.read(self.text.render(turns[0]), turns[0])
+        rendered = self._read(self.text.render(turns[0]), turns[0])
         other = rendered.with_items(self.text.render(turns[1]))
         natural, plans = self._plans(rendered, other)
         whole = [one.atoms(plans, self.tokens_per_view) for one in (rendered, other)]
@@ -153,6 +158,10 @@ class Preparer:
     @property
     def _bounds(self) -> Bounds:
         return Bounds(self.max_tokens, self.max_views)
+
+    def _read(self, items: Sequence[TextRun | ImageSlot], parts: Sequence[Part]) -> Rendered:
+        asked = instructions(self.text, parts, self.instruction_tokens)
+        return Rendered.read(items, parts, asked)
 
     def _plans(self, *rendered: Rendered) -> tuple[list[TilePlan], list[TilePlan]]:
         """How the pictures would be cut alone, and how they are cut in one sample, which may be
@@ -247,7 +256,7 @@ class Preparer:
         pictures = []
         for atom in atoms:
             if isinstance(atom, Picture):
-                pictures.append(PlannedPicture(atom.ref, atom.plan, start=len(ids)))
+                pictures.append(PlannedPicture(atom.ref, atom.plan, len(ids), atom.instruction))
                 ids += [self.text.image_id] * atom.tokens
                 learned += [False] * atom.tokens
             else:

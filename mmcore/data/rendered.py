@@ -19,14 +19,21 @@ class Rendered:
         items: text runs and image slots, in the order in which they are spoken.
         refs: the pictures.
         sizes: their widths and heights in pixels.
+        instructions: the ids of each one's own instruction; empty where nobody reads them.
     """
 
     items: Sequence[TextRun | ImageSlot]
     refs: Sequence[ImageRef]
     sizes: Sequence[tuple[int, int]]
+    instructions: Sequence[tuple[int, ...]]
 
     @classmethod
-    def read(cls, items: Sequence[TextRun | ImageSlot], parts: Sequence[Part]) -> Rendered:
+    def read(
+        cls,
+        items: Sequence[TextRun | ImageSlot],
+        parts: Sequence[Part],
+        instructions: Sequence[tuple[int, ...]],
+    ) -> Rendered:
         """Look into the headers of the pictures of ``parts``, from which ``items`` were made.
 
         Raises:
@@ -34,12 +41,12 @@ class Rendered:
         """
         refs = [part.ref for part in parts if isinstance(part, ImagePart)]
         _check_slots(items, refs)
-        return cls(items, refs, [of_picture(ref, image_size) for ref in refs])
+        return cls(items, refs, [of_picture(ref, image_size) for ref in refs], instructions)
 
     def with_items(self, items: Sequence[TextRun | ImageSlot]) -> Rendered:
         """Other words around the same pictures, whose headers are not read again."""
         _check_slots(items, self.refs)
-        return Rendered(items, self.refs, self.sizes)
+        return attrs.evolve(self, items=items)
 
     @property
     def words(self) -> int:
@@ -55,7 +62,8 @@ class Rendered:
             else:
                 plan = plans[item.index]
                 tokens = plan.groups * tokens_per_view
-                atoms.append(Picture(self.refs[item.index], plan, tokens))
+                ref, instruction = self.refs[item.index], self.instructions[item.index]
+                atoms.append(Picture(ref, plan, tokens, instruction))
         return atoms
 
 

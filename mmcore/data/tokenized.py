@@ -20,11 +20,14 @@ class PlannedPicture:
         ref: where its bytes are.
         plan: how it will be cut.
         start: position of its first placeholder in the sample.
+        instruction: ids of the user's own words in its turn, as many as the token sampler reads;
+            none of them is ever learned.
     """
 
     ref: ImageRef
     plan: TilePlan
     start: int
+    instruction: tuple[int, ...] = ()
 
 
 @attrs.frozen(eq=False)

@@ -8,6 +8,7 @@ from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.scores import score_by_kind
 from mmcore.interfaces import KindScore, Question, Task, World
 from mmcore.training.ranks import gather_objects
+from mmcore.training.stalls import note
 
 
 def ask(
@@ -22,7 +23,11 @@ def ask(
     mine = questions[world.rank :: world.size]
     # Several questions may show the model the same: it answers once.
     shown = list(dict.fromkeys((question.key, question.parts) for question in mine))
-    said = dict(zip(shown, answerer.answer(shown, max_new_tokens=max_new_tokens), strict=True))
+    note("answering questions")
+    told = answerer.answer(
+        shown, max_new_tokens=max_new_tokens, on_answers=lambda more: note("answering questions")
+    )
+    said = dict(zip(shown, told, strict=True))
     answers = [said[question.key, question.parts] for question in mine]
     outputs = [""] * len(questions)
     for rank, share in enumerate(gather_objects(answers)):

@@ -4,8 +4,9 @@ A model comes in (``importing``) by way of its format, which says its tables and
 correspond to those of the parts' publishers; ``accounting`` holds every name and shape of the
 checkpoint against every parameter of the model before anything is written. What comes out is a
 model folder (``model_folder``). A run or a model folder (``stored``) goes out the same way
-(``exporting``), or as a folder for transformers (``hf_folder``). All write a receipt (``receipt``):
-every tensor, and what the model answers to fixed inputs (``probe``) on both sides.
+(``exporting``), or as a folder for transformers (``hf_folder``); adapters go out alone as folders
+for peft (``peft_folder``). All write a receipt (``receipt``): every tensor, and what the model
+answers to fixed inputs (``probe``) on both sides.
 """
 
 from mmcore.exchange.exporting import export_model

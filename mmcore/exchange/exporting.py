@@ -9,7 +9,7 @@ import attrs
 import torch
 
 from mmcore import assemble
-from mmcore.exchange import hf_folder
+from mmcore.exchange import hf_folder, peft_folder
 from mmcore.exchange import model_folder as folders
 from mmcore.exchange.accounting import (
     Pair,
@@ -28,7 +28,7 @@ from mmcore.kit.tensor_file import Declared, shards, tensor_folder
 from mmcore_registry import discover
 
 OWN = "mmcore"
-"""The format of model folders; every other but transformers' is a component."""
+"""The format of model folders; every other but transformers' and peft's is a component."""
 
 
 def export_model(
@@ -44,7 +44,8 @@ def export_model(
     Args:
         source: the run (its newest checkpoint) or the model folder.
         out: made; it must not be there yet.
-        format_name: ``mmcore``, ``hf``, or the name of a component of kind ``format``.
+        format_name: ``mmcore``, ``hf``, ``peft`` (the adapters alone), or the name of a component
+            of kind ``format``.
         probe: whether the model is asked, before and after.
         on_progress: told the bytes copied, and the bytes of all.
 
@@ -53,7 +54,7 @@ def export_model(
             this model.
     """
     receipt = Receipt("export", format_name, str(source), str(out))
-    write = {OWN: _write_own, hf_folder.NAME: hf_folder.write_hf}.get(format_name, _write_foreign)
+    write = OWN_WRITERS.get(format_name, _write_foreign)
     with open_stored(source) as stored, new_folder(out) as writing:
         ask_again = write(writing, stored, receipt, on_progress)
         if probe:
@@ -170,3 +171,11 @@ def _copy(
                 done += tensor.nbytes
             receipt.moves.append(move(pair.part, zip(names, ours, strict=True), theirs.items()))
             on_progress(done, total)
+
+
+OWN_WRITERS = {
+    OWN: _write_own,
+    hf_folder.NAME: hf_folder.write_hf,
+    peft_folder.NAME: peft_folder.write_peft,
+}
+"""Formats that are no components: what they hold is not a whole foreign model."""

@@ -152,6 +152,7 @@ def _from_recipe(recipe: Recipe | None, absent: list[str]) -> dict[str, tuple[nn
         sizes = {
             "dim_in": table.encoder.feature_width,
             "dim_out": table.llm.embedding_width,
+            "grid": table.encoder.view.grid,
         }
         module = spec.build(attention="sdpa", **(sizes if part == "token_sampler" else {}))
         if (report := spec.load(module)) is not None:

@@ -74,7 +74,7 @@ def from_tables(name: str, tables: Tables, origin: str) -> ModelFile:
     text = {"name": name, "model": parts, "tiler": dict(tables["tiler"])}
     root = grow({**text, "max_tokens": 1, "max_views": 1}, Place(f"model of {origin}"), {})
     file = _structured(root)
-    tokens = file.model.token_sampler.tokens_per_view(file.model.encoder.view.patches)
+    tokens = file.model.token_sampler.tokens_per_view(file.model.encoder.view.grid)
     return attrs.evolve(
         file,
         max_tokens=max(file.model.llm.context, tokens * file.tiler.max_groups + 1),

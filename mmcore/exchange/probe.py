@@ -81,7 +81,7 @@ def _inputs(file: ModelFile) -> tuple[tuple[tuple[int, ...], ...], int]:
     """Ids of the two texts, and the id that stands for ``PICTURE``."""
     text, view = file.model.llm.text(), file.model.encoder.view
     picture = ImagePart(ImageRef(path="pattern", root="."), "user")
-    tokens = file.model.token_sampler.tokens_per_view(view.patches)
+    tokens = file.model.token_sampler.tokens_per_view(view.grid)
     pieces = [
         text.prompt([picture, TextPart(QUESTION, "user", loss=False)]),
         text.prompt([TextPart(DOCUMENT, "document")]),

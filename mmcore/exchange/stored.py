@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -18,12 +19,13 @@ from mmcore.exchange.model_folder import (
     read_origin,
 )
 from mmcore.interfaces import PARTS, Tensors
-from mmcore.kit.weights import fill_by_name, open_tensors
+from mmcore.kit.weights import check_names, fill_by_name, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import load_recipe
 from mmcore.run_folder import CHECKPOINTS, RECIPE
-from mmcore.training.checkpoint import latest, load
-from mmcore.training.checkpoint_tensors import opened_weights
+from mmcore.training.checkpoint import Checkpoint, latest, load
+from mmcore.training.checkpoint_format import MANIFEST
+from mmcore.training.checkpoint_tensors import stored_weights
 
 
 @attrs.frozen(eq=False)
@@ -36,6 +38,8 @@ class Stored:
         aside: names of what was kept aside.
         origin: the foreign checkpoint that it was imported from, or None.
         tokenizer: content of the LLM's tokenizer files.
+        checkpoint: of a run folder, the newest; its adapters, if it has any, are merged into the
+            weights among ``tensors``.
     """
 
     file: ModelFile
@@ -43,17 +47,22 @@ class Stored:
     aside: frozenset[str]
     origin: Origin | None
     tokenizer: Mapping[str, bytes]
+    checkpoint: Checkpoint | None = None
 
 
 @contextmanager
 def open_stored(folder: Path) -> Iterator[Stored]:
-    """The model of a run folder or a model folder.
+    """The model of a run folder, of one checkpoint in it, or of a model folder.
 
     Raises:
-        ValueError: it is neither, or is damaged.
+        ValueError: it is none of them, or is damaged.
     """
     if (folder / DESCRIPTION).is_file():
         with _open_model_folder(folder) as stored:
+            yield stored
+        return
+    if (folder / MANIFEST).is_file() and (folder.absolute().parents[1] / RECIPE).is_file():
+        with _open_checkpoint(load(folder), folder.absolute().parents[1]) as stored:
             yield stored
         return
     if not (folder / RECIPE).is_file():
@@ -64,8 +73,15 @@ def open_stored(folder: Path) -> Iterator[Stored]:
     newest = latest(folder / CHECKPOINTS)
     if newest is None:
         raise ValueError(f"{str(folder)!r} has no checkpoint yet: train it with `mmcore run`")
+    with _open_checkpoint(load(newest), folder, last=True) as stored:
+        yield stored
+
+
+@contextmanager
+def _open_checkpoint(checkpoint: Checkpoint, folder: Path, last: bool = False) -> Iterator[Stored]:
+    """A checkpoint of a run folder, asked as its own stage is, or as the run's ``last`` one."""
     recipe = load_recipe(folder / RECIPE)
-    stage = recipe.stages[-1]
+    stage = recipe.stages[-1 if last else checkpoint.progress.stage_index]
     file = ModelFile(
         name=recipe.name,
         model=recipe.model,
@@ -75,8 +91,8 @@ def open_stored(folder: Path) -> Iterator[Stored]:
         fit=stage.fit,
         precision=recipe.engine.precision,
     )
-    with opened_weights(load(newest)) as tensors:
-        yield Stored(file, tensors, frozenset(), None, tokenizer_of(file))
+    tensors = stored_weights(checkpoint)
+    yield Stored(file, tensors, frozenset(), None, tokenizer_of(file), checkpoint)
 
 
 def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:
@@ -86,6 +102,17 @@ def fill_stored(model: VisionLanguageModel, stored: Stored) -> None:
         WeightsError: names or shapes differ; names them all.
     """
     fill_by_name(model, stored.tensors, unused=stored.aside)
+
+
+def values_of(model: VisionLanguageModel, stored: Stored) -> dict[str, Callable[[], torch.Tensor]]:
+    """What ``fill_stored`` would fill every parameter with, read when it is asked for, as long as
+    ``stored`` is open.
+
+    Raises:
+        WeightsError: as ``fill_stored``.
+    """
+    check_names(model, stored.tensors, unused=stored.aside)
+    return {name: partial(stored.tensors.read, name) for name, _ in model.named_parameters()}
 
 
 def tokenizer_of(file: ModelFile) -> dict[str, bytes]:

@@ -1,8 +1,8 @@
 """mmcore's model with transformers' ``forward`` and ``generate``.
 
 Letters: B prompts, T tokens of a padded prompt, J those with the ones in the cache, N views, P
-patches of a view, C/H/W channels, height, width, Q tokens of a view, K image tokens, E LLM width,
-V vocabulary.
+patches of a view, C/H/W channels, height, width, Q tokens of a view, I tokens of an instruction,
+K image tokens, E LLM width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Self, cast
 import attrs
 import torch
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
-from transformers.initialization import no_init_weights
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from mmcore import assemble
 from mmcore.hf.configuration import MMCoreConfig
 from mmcore.interfaces import LLM, ExtendingLLM, WeightsError
 
-VISION = ("pixel_values", "patch_mask", "patch_order", "image_embeds")
+VIEWS = ("pixel_values", "patch_mask", "patch_order", "instruction_ids", "instruction_mask")
+VISION = (*VIEWS, "image_embeds")
 """The inputs that belong to the prompt, and not to the tokens that follow it."""
 
 
@@ -75,6 +75,8 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
         pixel_values: torch.Tensor | None = None,
         patch_mask: torch.Tensor | None = None,
         patch_order: torch.Tensor | None = None,
+        instruction_ids: torch.Tensor | None = None,
+        instruction_mask: torch.Tensor | None = None,
         image_embeds: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         labels: torch.Tensor | None = None,
@@ -89,7 +91,9 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
             attention_mask: BJ, 1 where there is a token.
             pixel_values: NCHW uint8, the views of all prompts in order.
             patch_mask, patch_order: NP, of the views; see ``mmcore.interfaces.Tiles``.
-            image_embeds: KE, the tokens of all pictures, instead of the three above.
+            instruction_ids, instruction_mask: NI, where the token sampler reads them; see
+                ``mmcore.interfaces.PackedBatch``.
+            image_embeds: KE, the tokens of all pictures, instead of the five above.
             past_key_values: what was read before.
             labels: BT, -100 where nothing is learned.
             logits_to_keep: of the last so many tokens; 0 means all.
@@ -100,7 +104,9 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
         """
         x_BTE = cast(LLM, self.model.llm).embed(input_ids)
         if pixel_values is not None:
-            image_embeds = self._image_embeds(pixel_values, patch_mask, patch_order)
+            image_embeds = self._image_embeds(
+                pixel_values, patch_mask, patch_order, instruction_ids, instruction_mask
+            )
         if image_embeds is not None:
             x_BTE = self._placed(x_BTE, input_ids, image_embeds)
         cache = DynamicCache() if past_key_values is None else past_key_values
@@ -122,10 +128,18 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
         pixels_NCHW: torch.Tensor,
         patch_mask_NP: torch.Tensor | None,
         patch_order_NP: torch.Tensor | None,
+        instruction_ids_NI: torch.Tensor | None,
+        instruction_mask_NI: torch.Tensor | None,
     ) -> torch.Tensor:
         if patch_mask_NP is None:
             raise ValueError("pixel_values came without patch_mask; the processor makes both")
-        return self.model.vision_tokens(pixels_NCHW, patch_mask_NP, patch_order_NP).flatten(0, 1)
+        asked = None
+        if instruction_ids_NI is not None:
+            asked = cast(LLM, self.model.llm).embed(instruction_ids_NI)
+        tokens_NQE: torch.Tensor = self.model.vision_tokens(
+            pixels_NCHW, patch_mask_NP, patch_order_NP, asked, instruction_mask_NI
+        )
+        return tokens_NQE.flatten(0, 1)
 
     def _placed(
         self, x_BTE: torch.Tensor, ids_BT: torch.Tensor, image_KE: torch.Tensor
@@ -163,7 +177,7 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
         """Several answers to a prompt (beams) see its pictures, which are encoded once."""
         if expand_size > 1 and keywords.get("pixel_values") is not None:
             assert input_ids is not None
-            parts = [keywords.pop(name, None) for name in VISION[:3]]
+            parts = [keywords.pop(name, None) for name in VIEWS]
             counts = (input_ids == self.config.image_token_id).sum(1).tolist()
             rows = torch.split(self._image_embeds(*parts), counts)
             image_embeds = torch.cat([row for row in rows for _ in range(expand_size)])
@@ -189,9 +203,9 @@ class MMCoreForConditionalGeneration(Pretrained, Generating):  # type: ignore[mi
     def _fill_buffers(self) -> None:
         """Compute what is no weight: transformers builds models without numbers, and loads
         weights only."""
-        with no_init_weights():
-            real = assemble.empty_model(self._table, 0, torch.device("cpu"))
-        for name, buffer in real.named_buffers():
+        initial = assemble.initial_model(self._table, 0, torch.device("cpu"), loaded=False)
+        initial.place_others(torch.device("cpu"))
+        for name, buffer in initial.model.named_buffers():
             owner, _, own = name.rpartition(".")
             module = self.model.get_submodule(owner)
             module._buffers[own] = buffer.to(module.get_buffer(own).device)

@@ -179,6 +179,9 @@ class MMCoreProcessor:
         views = {"pixel_values": batch.pixels_NCHW, "patch_mask": batch.patch_mask_NP}
         if batch.patch_order_NP is not None:
             views["patch_order"] = batch.patch_order_NP
+        if batch.instruction_ids_NI is not None and batch.instruction_mask_NI is not None:
+            views["instruction_ids"] = batch.instruction_ids_NI
+            views["instruction_mask"] = batch.instruction_mask_NI
         return views
 
 

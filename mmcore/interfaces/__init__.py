@@ -17,11 +17,12 @@ S sequences (samples) of a pack, B prompts, C/H/W channels, height, width.
 """
 
 from mmcore.interfaces.attention import Attention, PackedLayout
-from mmcore.interfaces.encoder import Encoder, EncoderSpec, ViewFormat
+from mmcore.interfaces.encoder import Encoder, EncoderSpec, PatchGrid, ViewFormat
 from mmcore.interfaces.engine import (
     Engine,
     EngineMemory,
     EngineSpec,
+    FillingEngine,
     KnowsPartNorms,
     MemoryItem,
     ParameterGroup,
@@ -55,7 +56,7 @@ from mmcore.interfaces.records import (
     TextPart,
 )
 from mmcore.interfaces.rejection import Rejection
-from mmcore.interfaces.sampler import TokenSampler, TokenSamplerSpec
+from mmcore.interfaces.sampler import InstructedSampler, TokenSampler, TokenSamplerSpec
 from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
 from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSpec
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
@@ -95,6 +96,7 @@ __all__ = [
     "Evaluation",
     "ExtendingLLM",
     "FilledSpec",
+    "FillingEngine",
     "ForeignCheckpoint",
     "ForeignLayout",
     "FormatSpec",
@@ -104,6 +106,7 @@ __all__ = [
     "ImageRef",
     "ImageSlot",
     "Incident",
+    "InstructedSampler",
     "KindScore",
     "KnowsPartNorms",
     "LLMSpec",
@@ -120,6 +123,7 @@ __all__ = [
     "ParameterGroup",
     "ParameterState",
     "Part",
+    "PatchGrid",
     "Question",
     "Rejection",
     "Renaming",

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
+class PatchGrid:
+    """Patches side by side, in reading order: what a token sampler is given of a view."""
+
+    rows: int
+    cols: int
+
+    @property
+    def patches(self) -> int:
+        return self.rows * self.cols
+
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.cols}"
+
+
+@attrs.frozen
 class ViewFormat:
     """What an encoder wants to be given: square views of a size, cut into rows x cols patches.
 
@@ -38,6 +53,10 @@ class ViewFormat:
     @property
     def patches(self) -> int:
         return self.patch_rows * self.patch_cols
+
+    @property
+    def grid(self) -> PatchGrid:
+        return PatchGrid(self.patch_rows, self.patch_cols)
 
 
 class Encoder(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -71,7 +71,7 @@ class EngineMemory:
     Attributes:
         weights: number format of the module's weights in the forward pass.
         items: what is there while a pack is computed.
-        start: bytes at the most while the engine is being built.
+        start: bytes at the most before the first step, apart from a parameter on its way.
         backward: what is there beside the items in a backward pass, and not in a forward pass.
         host: what every process holds in the host's memory instead.
     """
@@ -141,11 +141,28 @@ class KnowsPartNorms(Protocol):
         float32 scalars on the device. Empty before the first step."""
 
 
+@runtime_checkable
+class FillingEngine(Engine, Protocol):
+    """An engine that gives its module's parameters their storage itself."""
+
+    def fill(self, values: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> None:
+        """Take the values of parameters, one by one; those that are not named keep theirs.
+
+        Args:
+            values: names in the module, and what makes the whole value on the CPU. It gives the
+                same on every rank, and need not be called on all of them.
+        """
+
+
 @attrs.frozen(kw_only=True)
 class EngineSpec(Spec):
     """Describes an engine."""
 
     kind: ClassVar[str] = "engine"
+    fills: ClassVar[bool] = False
+    """Whether its engine is a ``FillingEngine``, and takes a module whose parameters are on torch's
+    meta device: so that no rank ever has the whole model. Any other is given one with its values,
+    on its device."""
 
     precision: Literal["fp32", "bf16"] = attrs.field(
         default="bf16",

@@ -1,7 +1,7 @@
 """The records that pass from a source to the model: Sample, its parts, and the packed batch.
 
-Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-S sequences of the pack.
+Letters: T packed tokens, N views, P patches of a view, I tokens of an instruction, K image tokens,
+L labelled positions, S sequences of the pack.
 """
 
 from __future__ import annotations
@@ -183,6 +183,12 @@ class PackedBatch:
         image_token_source_K: int64; which of the views' tokens, counted through all of them, goes
             to each of these places: the two sequences of a preference pair show the same views.
             None: each to one place, in turn.
+        instruction_ids_NI: int64; for every group of patches that becomes tokens, the user's own
+            words in the turn that shows the picture, tokenised by themselves: what an
+            instruction-aware token sampler reads beside the patches. Never a learned token, never
+            an answer. As many columns as the longest has tokens. None: no sampler reads them, or
+            no picture of the pack has any.
+        instruction_mask_NI: bool; which of these are there.
         label_segment_L: int32; which segment a labelled position belongs to.
         segments: which samples, in order. Empty in a blank pack (a rank that ran out of lanes).
         lane: the lane that the pack was made in, or -1 for a blank pack.
@@ -201,6 +207,8 @@ class PackedBatch:
     label_segment_L: torch.Tensor
     patch_order_NP: torch.Tensor | None = None
     image_token_source_K: torch.Tensor | None = None
+    instruction_ids_NI: torch.Tensor | None = None
+    instruction_mask_NI: torch.Tensor | None = None
     segments: tuple[Segment, ...] = ()
     lane: int = -1
 
@@ -264,4 +272,6 @@ class PackedBatch:
             label_segment_L=change(self.label_segment_L),
             patch_order_NP=changed(self.patch_order_NP),
             image_token_source_K=changed(self.image_token_source_K),
+            instruction_ids_NI=changed(self.instruction_ids_NI),
+            instruction_mask_NI=changed(self.instruction_mask_NI),
         )

@@ -1,6 +1,7 @@
 """A token sampler turns an encoder's features into tokens for the LLM: the connector.
 
-Letters: N views, P patches of a view, D encoder width, Q tokens of a view, E LLM width.
+Letters: N views, P patches of a view, D encoder width, I tokens of an instruction, Q tokens of a
+view, E LLM width.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import attrs
 
 from mmcore.interfaces.attention import Attention
+from mmcore.interfaces.encoder import PatchGrid
 from mmcore.interfaces.weights import FilledSpec, LoadReport, Renaming, same_names
 
 if TYPE_CHECKING:
@@ -29,6 +31,27 @@ class TokenSampler(Protocol):
     def __call__(self, features_NPD: torch.Tensor, patch_mask_NP: torch.Tensor) -> torch.Tensor: ...
 
 
+class InstructedSampler(TokenSampler, Protocol):
+    """A token sampler whose spec says ``max_instruction`` above 0: it also reads what a picture is
+    looked at for.
+
+    It is called without instructions where no picture of a pack has one, and then uses the same
+    parameters: so ranks stay in step, whatever their pictures are. A view without an instruction
+    becomes the same tokens, whether others have one or not.
+    """
+
+    def __call__(
+        self,
+        features_NPD: torch.Tensor,
+        patch_mask_NP: torch.Tensor,
+        instruction_NIE: torch.Tensor | None = None,
+        instruction_mask_NI: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The LLM's embeddings of every view's instruction, filled up to the longest, and which of
+        them are there. They are the user's words in the turn that shows the picture: no answer, and
+        no token that is learned anywhere in the pack."""
+
+
 @attrs.frozen(kw_only=True)
 class TokenSamplerSpec(FilledSpec):
     """Describes a token sampler before it exists."""
@@ -37,13 +60,51 @@ class TokenSamplerSpec(FilledSpec):
     provides: ClassVar[frozenset[str]] = frozenset()
     """What objectives may need of it beyond tokens."""
 
-    @abstractmethod
-    def tokens_per_view(self, patches: int) -> int:
-        """Q: how many tokens a view of ``patches`` patches becomes."""
+    @property
+    def needs_grid(self) -> bool:
+        """Whether it matters where in the view a patch is, so that it must be given whole views.
+
+        A tiler that regroups the patches of several views cannot be used with such a sampler.
+        """
+        return False
+
+    @property
+    def max_instruction(self) -> int:
+        """How many tokens it reads of the instruction of a picture, at the most; 0: it reads none.
+        Above, its module is an ``InstructedSampler``."""
+        return 0
 
     @abstractmethod
-    def build(self, *, dim_in: int, dim_out: int, attention: Attention) -> nn.Module:
-        """A new ``TokenSampler`` from width ``dim_in`` (D) to ``dim_out`` (E), initialised."""
+    def tokens_per_view(self, grid: PatchGrid) -> int:
+        """Q: how many tokens a view of these patches becomes.
+
+        A sampler that does not need the grid is also asked about patches that a tiler put
+        together from several views; they are in one row.
+
+        Raises:
+            ValueError: it cannot take such views; the message says what it wants.
+        """
+
+    def compression(self, grid: PatchGrid) -> float:
+        """How many patches there are for every token.
+
+        Raises:
+            ValueError: it cannot take such views.
+        """
+        return grid.patches / self.tokens_per_view(grid)
+
+    @abstractmethod
+    def build(
+        self, *, dim_in: int, dim_out: int, grid: PatchGrid, attention: Attention
+    ) -> nn.Module:
+        """A new ``TokenSampler``, initialised.
+
+        Args:
+            dim_in: D.
+            dim_out: E.
+            grid: of the views; ``tokens_per_view`` takes it.
+            attention: which kernel is used.
+        """
 
     @abstractmethod
     def load(self, module: nn.Module) -> LoadReport | None:

@@ -92,6 +92,12 @@ class TilerSpec(Spec):
         """The most groups of patches of one picture that the token sampler is given."""
         return self.max_views
 
+    @property
+    def regroups(self) -> bool:
+        """Whether a group may be anything but one view's patches in reading order: bands across
+        tiles, or several views together. A token sampler that needs the grid cannot take it."""
+        return False
+
     def group_sizes(self, view: ViewFormat) -> Collection[int]:
         """Numbers of patches that a group can have; the token sampler must make equally many
         tokens of each."""

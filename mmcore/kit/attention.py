@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
 from mmcore.interfaces import Attention, PackedLayout
 from mmcore.kit.attention_on_meta import attention_on_meta, causal_pairs
 from mmcore.kit.packed_sdpa import attend_packed
+from mmcore.kit.torch_attention import torch_attention
 
 if TYPE_CHECKING:
     from xformers.ops.fmha.attn_bias import BlockDiagonalCausalMask
@@ -119,7 +119,7 @@ def scaled_attention(
         out_BIHM: torch.Tensor = memory_efficient_attention(q_BIHM, k_BJHM, v_BJHM)
         return out_BIHM.transpose(1, 2)
     mask = None if visible_BJ is None else visible_BJ[:, None, None, :]
-    return scaled_dot_product_attention(q_BHIM, k_BHJM, v_BHJM, attn_mask=mask)
+    return torch_attention(q_BHIM, k_BHJM, v_BHJM, mask=mask)
 
 
 def xformers_mask(

@@ -9,12 +9,12 @@ import functools
 
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from mmcore.interfaces import Attention, PackedLayout
 from mmcore.kit.attention import attend
 from mmcore.kit.capped_attention import capped_attention
+from mmcore.kit.torch_attention import torch_attention
 
 
 def transformers_attention(kernel: Attention) -> str:
@@ -74,12 +74,7 @@ def _attention(
             cap=softcap,
         )
         return out_BHTM.transpose(1, 2), None
-    out_BHTM = scaled_dot_product_attention(
-        query.to(value.dtype),
-        key.to(value.dtype),
-        value,
-        attn_mask=attention_mask,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
+    out_BHTM = torch_attention(
+        query.to(value.dtype), key.to(value.dtype), value, mask=attention_mask, scale=scaling
     )
     return out_BHTM.transpose(1, 2), None

@@ -3,10 +3,11 @@
 One call per sequence would spend its time on starting calls where a pack holds many short samples;
 one masked call over the whole pack would compute what it then hides. In between: sequences whose
 lengths share a power of two form one batch, filled up on the right. A causal query never looks to
-its right, so what stands there is never seen, and no mask is needed.
+its right, so what stands there is never seen, and no mask is needed. On a CPU, where a call starts
+in no time, a sequence that is not short goes alone: nothing is copied, nothing filled up.
 
-Letters: T packed tokens, H query heads, G key heads, M width of a head, B sequences of a batch,
-L its longest length.
+Letters: T packed tokens, S sequences, H query heads, G key heads, M width of a head, B sequences of
+a batch, L its longest length.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from weakref import WeakKeyDictionary
 
 import attrs
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
 from mmcore.interfaces import PackedLayout
 from mmcore.kit.attention_on_meta import attention_on_meta, causal_pairs
 from mmcore.kit.capped_attention import capped_attention
+from mmcore.kit.torch_attention import torch_attention
+
+SHORT = 64
+"""Up to so many tokens, a sequence shares its call on a CPU too."""
 
 
 @attrs.frozen(eq=False)
@@ -38,10 +42,16 @@ class _Batch:
 
 @attrs.frozen(eq=False)
 class _Arrangement:
-    """All batches of a pack, and where each position of the pack is among their kept places."""
+    """How a pack is gone through.
 
-    batches: tuple[_Batch, ...]
-    order_T: torch.Tensor
+    Attributes:
+        batches: sequences side by side, or the number of one that goes alone.
+        order_T: where each position of the pack is among the kept places of all batches; None
+            where they are in order.
+    """
+
+    batches: tuple[_Batch | int, ...]
+    order_T: torch.Tensor | None
 
 
 # Made once per pack, not once per layer.
@@ -61,23 +71,36 @@ def attend_packed(
     if layout not in _arrangements:
         _arrangements[layout] = _arrange(layout.lengths, q_THM.device)
     arrangement = _arrangements[layout]
+    # Values are often a part of one wide product, all of which a view would keep for the backward.
+    v_TGM = v_TGM.contiguous()
+    q_SLHM, k_SLGM, v_SLGM = (torch.split(x, list(layout.lengths)) for x in (q_THM, k_TGM, v_TGM))
     parts = []
     for batch in arrangement.batches:
+        if isinstance(batch, int):
+            q_LHM, k_LGM, v_LGM = q_SLHM[batch], k_SLGM[batch], v_SLGM[batch]
+            parts.append(_attend(q_LHM[None], k_LGM[None], v_LGM[None], window, scale, cap)[0])
+            continue
         out_BLHM = _attend(
             q_THM[batch.rows_BL], k_TGM[batch.rows_BL], v_TGM[batch.rows_BL], window, scale, cap
         )
         parts.append(out_BLHM.flatten(0, 1)[batch.kept])
-    return torch.cat(parts)[arrangement.order_T]
+    out_THM = torch.cat(parts)
+    return out_THM if arrangement.order_T is None else out_THM[arrangement.order_T]
 
 
 def _arrange(lengths: Iterable[int], device: torch.device) -> _Arrangement:
-    """Sequences by the power of two that holds them; from host numbers alone."""
+    """Sequences by the power of two that holds them, or alone; from host numbers only."""
     by_size: dict[int, list[tuple[int, int]]] = {}
     start = 0
-    for length in lengths:
-        by_size.setdefault((length - 1).bit_length(), []).append((start, length))
+    batches: list[_Batch | int] = []
+    positions: list[torch.Tensor] = []
+    for number, length in enumerate(lengths):
+        if device.type == "cpu" and length > SHORT:
+            batches.append(number)
+            positions.append(torch.arange(start, start + length))
+        else:
+            by_size.setdefault((length - 1).bit_length(), []).append((start, length))
         start += length
-    batches, positions = [], []
     for spans in by_size.values():
         longest = max(length for _, length in spans)
         places_L = torch.arange(longest)
@@ -87,8 +110,9 @@ def _arrange(lengths: Iterable[int], device: torch.device) -> _Arrangement:
         kept = (places_L < lengths_B1).flatten().nonzero().flatten()
         positions.append(rows_BL.flatten()[kept])
         batches.append(_Batch(rows_BL.to(device), kept.to(device)))
-    order_T = torch.cat(positions).argsort().to(device)
-    return _Arrangement(tuple(batches), order_T)
+    if not by_size:
+        return _Arrangement(tuple(batches), order_T=None)
+    return _Arrangement(tuple(batches), torch.cat(positions).argsort().to(device))
 
 
 def _attend(
@@ -99,7 +123,7 @@ def _attend(
     scale: float | None,
     cap: float | None,
 ) -> torch.Tensor:
-    length, heads = q_BLHM.shape[1:3]
+    length = q_BLHM.shape[1]
     if q_BLHM.is_meta:
         q_BHLM, k_BGLM, v_BGLM = (x.transpose(1, 2) for x in (q_BLHM, k_BLGM, v_BLGM))
         pairs = q_BHLM.shape[0] * causal_pairs(length, window)
@@ -111,13 +135,12 @@ def _attend(
     if cap is not None:
         q, k, v = (x.transpose(1, 2) for x in (q_BLHM, k_BLGM, v_BLGM))
         return capped_attention(q, k, v, mask=band_LL, scale=scale, cap=cap).transpose(1, 2)
-    out_BHLM = scaled_dot_product_attention(
+    out_BHLM = torch_attention(
         q_BLHM.transpose(1, 2),
         k_BLGM.transpose(1, 2),
         v_BLGM.transpose(1, 2),
-        attn_mask=band_LL,
-        is_causal=band_LL is None,
+        mask=band_LL,
+        causal=band_LL is None,
         scale=scale,
-        enable_gqa=heads != k_BLGM.shape[2],
     )
     return out_BHLM.transpose(1, 2)

@@ -137,6 +137,7 @@ def fill(
     sources: Mapping[str, Source],
     *,
     unused: Iterable[str] = (),
+    new: Iterable[str] = (),
 ) -> LoadReport:
     """Copy into every parameter of ``module`` the tensor that its source gives.
 
@@ -147,34 +148,25 @@ def fill(
         tensors: the opened files.
         sources: for every parameter of the module, by its name, where it comes from.
         unused: names in the files that have no place in the module, by intention.
+        new: parameters that keep their initial values, by intention; they have no source.
 
     Raises:
         WeightsError: tensors are missing, have other shapes, or are not accounted for; names all.
     """
     import torch
 
-    parameters = dict(module.named_parameters())
-    assert parameters.keys() == sources.keys(), parameters.keys() ^ sources.keys()
-    known = {name for source in sources.values() for name in source.names}
-    found, unused = tensors.names(), frozenset(unused)
-    # A tensor that is there has the right shape here: what shape it gives is checked below.
-    wanted = {name: tensors.shape(name) if name in found else () for name in sorted(known)}
-    fault = mismatch(
-        tensors.origin,
-        type(module).__name__,
-        wanted,
-        {name: tensors.shape(name) for name in found},
-        unused,
-    )
-    fault = fault or _misfits(module, tensors, sources)
-    if fault:
-        raise fault
+    new, unused = frozenset(new), frozenset(unused)
+    parameters = {name: one for name, one in module.named_parameters() if name not in new}
+    _check(module, parameters, tensors, sources, unused)
     with torch.no_grad():
         for name, parameter in parameters.items():
             tensor = sources[name].join([tensors.read(one) for one in sources[name].names])
             parameter.copy_(tensor)
     return LoadReport(
-        origin=tensors.origin, loaded=tuple(parameters), unused=tuple(sorted(unused & found))
+        origin=tensors.origin,
+        loaded=tuple(parameters),
+        new=tuple(sorted(new)),
+        unused=tuple(sorted(unused & tensors.names())),
     )
 
 
@@ -184,18 +176,58 @@ def fill_by_name(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] =
     Raises:
         WeightsError: as ``fill``.
     """
-    names = [name for name, _ in module.named_parameters()]
-    return fill(module, tensors, {name: Source((name,)) for name in names}, unused=unused)
+    return fill(module, tensors, _own_names(module), unused=unused)
+
+
+def check_names(module: nn.Module, tensors: Tensors, *, unused: Iterable[str] = ()) -> None:
+    """Whether ``fill_by_name`` could fill the module; nothing is read.
+
+    Raises:
+        WeightsError: as ``fill``.
+    """
+    parameters = dict(module.named_parameters())
+    _check(module, parameters, tensors, _own_names(module), frozenset(unused))
+
+
+def _own_names(module: nn.Module) -> dict[str, Source]:
+    return {name: Source((name,)) for name, _ in module.named_parameters()}
+
+
+def _check(
+    module: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Tensors,
+    sources: Mapping[str, Source],
+    unused: frozenset[str],
+) -> None:
+    assert parameters.keys() == sources.keys(), parameters.keys() ^ sources.keys()
+    known = {name for source in sources.values() for name in source.names}
+    found = tensors.names()
+    # A tensor that is there has the right shape here: what shape it gives is checked below.
+    wanted = {name: tensors.shape(name) if name in found else () for name in sorted(known)}
+    fault = mismatch(
+        tensors.origin,
+        type(module).__name__,
+        wanted,
+        {name: tensors.shape(name) for name in found},
+        unused,
+    )
+    fault = fault or _misfits(module, parameters, tensors, sources)
+    if fault:
+        raise fault
 
 
 def _misfits(
-    module: nn.Module, tensors: Tensors, sources: Mapping[str, Source]
+    module: nn.Module,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Tensors,
+    sources: Mapping[str, Source],
 ) -> WeightsError | None:
     """The parameters whose sources give another shape, found without reading a tensor."""
     import torch
 
     lines = []
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters.items():
         shapes = [tensors.shape(one) for one in sources[name].names]
         described = " + ".join(
             f"{one} with shape {list(shape)}"

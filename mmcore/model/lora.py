@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,10 +19,16 @@ from torch import nn
 from mmcore.interfaces import ALL_LINEAR, Lora
 from mmcore_registry import nearest
 
+if TYPE_CHECKING:
+    import peft
+
 SHOWN_NAMES = 8
 """Names of layers in a message, at most."""
 
-BASE, DOWN, UP = ".base_layer.", ".lora_A.default.weight", ".lora_B.default.weight"
+ADAPTER = "default"
+"""What peft calls the one adapter of a layer."""
+
+BASE, DOWN, UP = ".base_layer.", f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"
 """What peft puts into the names of an adapted layer's parameters."""
 
 
@@ -94,9 +101,7 @@ def _unknown(target: str, layers: list[str]) -> str:
     return f"{target!r} names no layer; {hint}"
 
 
-def adapt(
-    part: nn.Module, lora: Lora, *, seed: int, frozen_for_good: Iterable[str] = ()
-) -> list[str]:
+def adapt(part: nn.Module, lora: Lora, layers: Sequence[str], *, seed: int) -> None:
     """Put fresh adapters into a part, in place; it computes what it did before.
 
     A's values are drawn for each layer by itself, from the seed and the layer's name; B is zero.
@@ -104,54 +109,59 @@ def adapt(
     Args:
         part: the part's module; adapters get its layers' devices and number formats.
         lora: which adapters.
+        layers: that get one, in the part's order; see ``chosen``.
         seed: of the values.
-        frozen_for_good: see ``adaptable``.
-
-    Returns:
-        the names of the layers that have adapters now.
-
-    Raises:
-        LoraError: no layer is named by a target; says which.
     """
     import peft
 
-    layers = chosen(lora, adaptable(part, frozen_for_good))
-    config = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number will do
-        lora_dropout=lora.dropout,
-        target_modules="|".join(map(re.escape, layers)),  # matched whole, where a list is not
-        init_lora_weights=False,
-    )
+    config = peft_config(lora, "|".join(map(re.escape, layers)))  # matched whole
     learning = {name for name, one in part.named_parameters() if one.requires_grad}
     with torch.random.fork_rng(devices=[]), _device_of(part):
         peft.inject_adapter_in_model(config, part)
     found = [path for path, module in part.named_modules() if _is_adapted(module)]
-    assert found == layers, (found, layers)
+    assert found == list(layers), (found, layers)
     for name, parameter in part.named_parameters():
         # peft freezes everything else; what learns is said in one place, and not here.
         parameter.requires_grad_(is_adapter(name) or name.replace(BASE, ".") in learning)
-        if is_adapter(name):
-            _initialise(name, parameter, seed)
-    return layers
+        if is_adapter(name) and not parameter.is_meta:
+            parameter.data.copy_(first_value(name, parameter.shape, seed))
+
+
+def peft_config(lora: Lora, targets: str | list[str]) -> peft.LoraConfig:
+    """The adapters in peft's words.
+
+    Args:
+        lora: which adapters.
+        targets: an expression that matches the whole names of the layers, or their ends.
+    """
+    import peft
+
+    return peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # any number will do
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        init_lora_weights=False,
+    )
 
 
 def _device_of(part: nn.Module) -> torch.device:
     return next(part.parameters()).device
 
 
-@torch.no_grad()
-def _initialise(name: str, parameter: nn.Parameter, seed: int) -> None:
-    """Microsoft's values: uniform as a linear layer's for A, zero for B."""
-    if parameter.is_meta:
-        return
+def first_value(name: str, shape: torch.Size, seed: int) -> torch.Tensor:
+    """What a fresh adapter begins with, as Microsoft's: uniform like a linear layer's for A, zero
+    for B.
+
+    Args:
+        name: of the parameter within its part.
+        shape: its shape.
+        seed: as in ``adapt``.
+    """
     if name.endswith(UP):
-        parameter.zero_()
-        return
-    drawn = torch.empty(parameter.shape)
+        return torch.zeros(shape)
     generator = torch.Generator().manual_seed(_mixed(seed, name))
-    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
-    parameter.copy_(drawn)
+    return nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5), generator=generator)
 
 
 def _mixed(seed: int, name: str) -> int:

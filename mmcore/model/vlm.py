@@ -5,7 +5,8 @@ sampler; these are written over the placeholders' embeddings x_TE, which the LLM
 states h_TE; its head makes log likelihoods of the L labelled positions.
 
 Letters: T packed tokens, N views, C/H/W channels, height, width, P patches of a view, D encoder
-width, Q tokens of a view, E LLM width, K image tokens, L labelled positions, B prompts.
+width, Q tokens of a view, I tokens of an instruction, E LLM width, K image tokens, L labelled
+positions, B prompts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import LLM, Lora, PackedBatch
-from mmcore.model.lora import LoraError, adapt, adapters_off
+from mmcore.model.lora import LoraError, adapt, adaptable, adapters_off, chosen
 from mmcore.model.splice import splice
 
 
@@ -53,12 +54,20 @@ class VisionLanguageModel(nn.Module):
                 continue
             if part in self.loras:
                 raise LoraError(f"{part} has adapters already: {self.loras[part]}")
-            unused = [name.removeprefix(f"{part}.") for name in self.frozen_for_good]
-            try:
-                adapt(self.get_submodule(part), lora, seed=seed, frozen_for_good=unused)
-            except LoraError as error:
-                raise LoraError(f"lora of {part}: {error}") from None
+            adapt(self.get_submodule(part), lora, self.layers_for(part, lora), seed=seed)
             self.loras[part] = lora
+
+    def layers_for(self, part: str, lora: Lora) -> list[str]:
+        """Names, within the part, of the layers that would get these adapters.
+
+        Raises:
+            LoraError: a target names no layer, or there is none that could have one.
+        """
+        unused = [name.removeprefix(f"{part}.") for name in self.frozen_for_good]
+        try:
+            return chosen(lora, adaptable(self.get_submodule(part), unused))
+        except LoraError as error:
+            raise LoraError(f"lora of {part}: {error}") from None
 
     def without_adapters(self) -> AbstractContextManager[None]:
         """Within, the model computes what it would without its adapters."""
@@ -117,22 +126,46 @@ class VisionLanguageModel(nn.Module):
         pixels_NCHW: torch.Tensor,
         patch_mask_NP: torch.Tensor,
         patch_order_NP: torch.Tensor | None,
+        instruction_NIE: torch.Tensor | None = None,
+        instruction_mask_NI: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``tokens_NQE`` of views; see ``PackedBatch`` for what they are made of."""
+        """``tokens_NQE`` of views; see ``PackedBatch`` for what they are made of.
+
+        Args:
+            pixels_NCHW, patch_mask_NP, patch_order_NP: the views.
+            instruction_NIE: embeddings of their instructions, where the token sampler reads them.
+            instruction_mask_NI: which of these are there.
+        """
         learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             features_NPD = self.encoder(pixels_NCHW)
         if patch_order_NP is not None:
             features_NPD = features_NPD.flatten(0, 1)[patch_order_NP]
-        tokens_NQE: torch.Tensor = self.token_sampler(features_NPD, patch_mask_NP)
+        asked = () if instruction_NIE is None else (instruction_NIE, instruction_mask_NI)
+        tokens_NQE: torch.Tensor = self.token_sampler(features_NPD, patch_mask_NP, *asked)
         return tokens_NQE
 
     def _spliced(self, batch: PackedBatch) -> torch.Tensor:
+        x_TE, instruction_NIE = self._embedded(batch)
         tokens_NQE = self.vision_tokens(
-            batch.pixels_NCHW, batch.patch_mask_NP, batch.patch_order_NP
+            batch.pixels_NCHW,
+            batch.patch_mask_NP,
+            batch.patch_order_NP,
+            instruction_NIE,
+            batch.instruction_mask_NI,
         )
-        x_TE = self._llm.embed(batch.input_ids_T)
         return splice(x_TE, tokens_NQE, batch.image_token_index_K, batch.image_token_source_K)
+
+    def _embedded(self, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The pack's ids and the views' instructions, in one call: the embedding is entered once,
+        on every rank, whether its pack has instructions or not."""
+        asked_NI = batch.instruction_ids_NI
+        if asked_NI is None:
+            return self._llm.embed(batch.input_ids_T), None
+        ids = torch.cat([batch.input_ids_T, asked_NI.flatten()])
+        sizes = [batch.input_ids_T.shape[0], asked_NI.numel()]
+        x_TE, asked = torch.split(self._llm.embed(ids), sizes)
+        return x_TE, asked.reshape(*asked_NI.shape, -1)
 
 
 def pad_left(x_TE: torch.Tensor, lengths: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,7 +1,7 @@
 """A full pack of a stage, without values: what its batch table allows at most.
 
 Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-C/H/W channels, height, width.
+I tokens of an instruction, C/H/W channels, height, width.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class PackSize:
         view: what a view is like.
         groups: of patches that the token sampler is given; as a rule the views.
         patches: of a group.
+        instruction: tokens of a group's instruction that the token sampler reads.
     """
 
     tokens: int
@@ -39,12 +40,13 @@ class PackSize:
     view: ViewFormat
     groups: int
     patches: int
+    instruction: int = 0
 
 
 def full_pack(model: ModelTable, stage: Stage) -> PackSize:
     """The largest pack that the stage can meet."""
     view = model.encoder.view
-    tokens_per_view = model.token_sampler.tokens_per_view(view.patches)
+    tokens_per_view = model.token_sampler.tokens_per_view(view.grid)
     tokens = stage.batch.max_tokens
     samples = max(1, min(SAMPLES, tokens // (tokens_per_view + 2)))
     room = max(1, (tokens - 2 * samples) // tokens_per_view)  # for groups
@@ -55,7 +57,8 @@ def full_pack(model: ModelTable, stage: Stage) -> PackSize:
         pictures = max(1, min(views // tiler.max_views, room // tiler.max_groups))
         groups, views = pictures * tiler.max_groups, pictures * tiler.max_views
     patches = max(tiler.group_sizes(view))
-    return PackSize(tokens, views, samples, tokens_per_view, view, groups, patches)
+    instruction = model.token_sampler.max_instruction
+    return PackSize(tokens, views, samples, tokens_per_view, view, groups, patches, instruction)
 
 
 def batch_on_meta(size: PackSize) -> PackedBatch:
@@ -64,6 +67,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
     whole, rest = divmod(T, size.samples)
     lengths = tuple(whole + (number < rest) for number in range(size.samples))
     L = T - size.samples
+    asked = size.groups, size.instruction
     with torch.device("meta"):
         return PackedBatch(
             input_ids_T=torch.empty(T, dtype=torch.int64),
@@ -80,6 +84,8 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             patch_order_NP=torch.empty(size.groups, size.patches, dtype=torch.int64)
             if size.groups != N
             else None,
+            instruction_ids_NI=torch.empty(asked, dtype=torch.int64) if size.instruction else None,
+            instruction_mask_NI=torch.empty(asked, dtype=torch.bool) if size.instruction else None,
         )
 
 

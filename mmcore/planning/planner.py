@@ -6,6 +6,7 @@ import math
 
 import attrs
 
+from mmcore.adapters import check_adapters
 from mmcore.planning.advice import changes
 from mmcore.planning.costs import Costs, share
 from mmcore.planning.gpus import Gpu, gpu_named
@@ -28,7 +29,8 @@ def plan(recipe: Recipe, gpus: int = 1, gpu: str | Gpu | None = None, mfu: float
             repeated to save memory.
 
     Raises:
-        ValueError: an argument is out of range, or the recipe's engine cannot use so many.
+        ValueError: an argument is out of range, the recipe's engine cannot use so many, or
+            adapters are wanted for layers that a part does not have.
     """
     if gpus < 1:
         raise ValueError(f"gpus is {gpus}, wanted at least 1")
@@ -43,6 +45,7 @@ def plan(recipe: Recipe, gpus: int = 1, gpu: str | Gpu | None = None, mfu: float
     peak = None
     if kind is not None:
         peak = kind.bf16 if recipe.engine.precision == "bf16" else kind.fp32
+    check_adapters(recipe)
     costs = Costs(recipe)
     rate = None if peak is None else peak * mfu
     stages = [_stage(recipe, stage, costs, gpus, kind, rate) for stage in recipe.stages]
@@ -119,6 +122,6 @@ def _too_large_at_the_start(stage: StagePlan, gpu: Gpu) -> tuple[str, ...]:
     if start.fits(gpu):
         return ()
     return (
-        "at the start every GPU has the whole model in float32, before an engine shares anything "
-        "out: only a larger GPU or a smaller model helps",
+        "the weights, with what the engine keeps beside them, are more than a GPU has room for "
+        "before the first pack",
     )

@@ -16,7 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from mmcore.kit import attention_on_meta as attention_on_meta  # it registers the operator
+
 Phase = Literal["forward", "backward", "recompute"]
+
+FORWARD_ONLY = (torch.ops.mmcore.fused_attention,)
+"""Operators that no gradient is made of."""
 
 
 class Recorder(TorchDispatchMode):
@@ -63,8 +68,11 @@ class Recorder(TorchDispatchMode):
         if formula is None:
             return
         phase: Phase = "forward"
-        if self.in_backward:  # a gradient's own work runs without a graph, a repeated forward not
-            phase = "recompute" if torch.is_grad_enabled() else "backward"
+        if self.in_backward:
+            # A gradient's own work runs without a graph, a repeated forward with one; but within
+            # an operator of its own that is off, whichever pass it belongs to.
+            again = torch.is_grad_enabled() or func._overloadpacket in FORWARD_ONLY
+            phase = "recompute" if again else "backward"
         self.flops[phase] += formula(*args, **kwargs, out_val=out)
 
     def _follow(self, tensor: torch.Tensor) -> None:

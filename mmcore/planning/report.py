@@ -52,7 +52,7 @@ class MemoryPlan:
 
     Attributes:
         items: what is held at the worst moment of a step, in bytes.
-        start: bytes while the engine is being built, before any step.
+        start: bytes before the first step, when the engine has been built.
         host: what the GPU's process holds in the host's memory instead.
     """
 

@@ -12,6 +12,7 @@ from mmcore.interfaces import (
     EncoderSpec,
     LLMSpec,
     ObjectiveSpec,
+    PatchGrid,
     SourceSpec,
     TaskSpec,
     TilerSpec,
@@ -125,11 +126,11 @@ def _tokens_per_view(facts: Facts) -> tuple[int | None, list[Remark]]:
     encoder, sampler = facts.at("model", "encoder"), facts.at("model", "token_sampler")
     if not isinstance(encoder, EncoderSpec) or not isinstance(sampler, TokenSamplerSpec):
         return None, []
-    patches = encoder.view.patches
+    grid = encoder.view.grid
     try:
-        return sampler.tokens_per_view(patches), []
+        return sampler.tokens_per_view(grid), []
     except ValueError as error:
-        message = f"does not fit the encoder's views of {patches} patches: {error}"
+        message = f"does not fit the encoder's views of {grid} patches: {error}"
         return None, [Remark(("model", "token_sampler"), message)]
 
 
@@ -210,9 +211,19 @@ def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterat
         and isinstance(sampler, TokenSamplerSpec)
     ):
         return
+    if tiler.regroups and sampler.needs_grid:
+        message = (
+            f"{tiler.name!r} gives the token sampler patches that are not those of one view; "
+            f"{sampler.name!r} must know where in its view a patch is"
+        )
+        hint = 'let every view be sampled by itself: merge = "tiles"'
+        yield Remark((*stage, "tiler"), message, hint if hasattr(tiler, "merge") else "")
+        return
     for patches in sorted(tiler.group_sizes(encoder.view)):
+        if patches == encoder.view.patches:
+            continue
         try:
-            made = sampler.tokens_per_view(patches)
+            made = sampler.tokens_per_view(PatchGrid(1, patches))
         except ValueError as error:
             made, why = -1, str(error)
         else:

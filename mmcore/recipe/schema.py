@@ -170,8 +170,8 @@ class EarlyStopTable:
 
     measure: str = attrs.field(
         metadata=doc(
-            "loss or loss/OBJECTIVE, of every step; validation/loss or validation/SOURCE; or "
-            "score/TASK, of a task that validation asks"
+            "loss or loss/OBJECTIVE, of every step; validation/loss or "
+            "validation/loss_by_source/SOURCE; or score/TASK, of a task that validation asks"
         )
     )
     patience: int = attrs.field(

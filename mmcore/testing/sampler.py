@@ -1,16 +1,23 @@
 """What a token sampler promises.
 
-Letters: N views, P patches of a view, D encoder width, Q tokens of a view, E LLM width.
+Letters: N views, P patches of a view, D encoder width, Q tokens of a view, I tokens of an
+instruction, E LLM width.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-from mmcore.interfaces import TokenSamplerSpec
+from mmcore.interfaces import PatchGrid, TokenSamplerSpec
 from mmcore.testing.spec import check_spec
 
-N, P, D, E = 3, 16, 24, 40
+N, D, E = 3, 24, 40
+GRIDS = (PatchGrid(4, 4), PatchGrid(3, 5))
+"""Of the views that the tiny form is shown; it may refuse the second, but no square one."""
+
+LARGE = (PatchGrid(24, 24), PatchGrid(27, 27), PatchGrid(16, 24))
+"""Where the form at full widths must make as many tokens as the component itself."""
 
 
 def check_token_sampler(spec: TokenSamplerSpec) -> None:
@@ -23,19 +30,38 @@ def check_token_sampler(spec: TokenSamplerSpec) -> None:
     assert type(tiny) is type(spec), f"tiny() changed the class to {type(tiny).__qualname__}"
     check_spec(tiny)
     check_spec(thin)
-    assert thin.tokens_per_view(P) == spec.tokens_per_view(P), (
-        f"thin() changed the tokens of a view to {thin.tokens_per_view(P)}"
-    )
-    torch.manual_seed(0)
-    sampler = tiny.build(dim_in=D, dim_out=E, attention="sdpa")
+    for grid in LARGE:
+        made, wanted = promised(thin, grid), promised(spec, grid)
+        assert made == wanted, f"thin() makes {made} tokens of {grid} patches, the spec {wanted}"
+    assert promised(tiny, GRIDS[0]), f"tiny() refuses views of {GRIDS[0]} patches"
+    for grid in GRIDS:
+        if promised(tiny, grid):
+            _check_tokens(tiny, grid)
+    _check_initial_values(tiny)
+    if tiny.max_instruction:
+        assert spec.max_instruction, "the tiny form reads instructions, the component does not"
+        _check_instructions(tiny)
+
+
+def promised(spec: TokenSamplerSpec, grid: PatchGrid) -> int | None:
+    """The tokens of a view; None where such views are refused, as the interface allows."""
+    try:
+        return spec.tokens_per_view(grid)
+    except ValueError:
+        return None
+
+
+def _check_tokens(tiny: TokenSamplerSpec, grid: PatchGrid) -> None:
+    sampler = _built(tiny, grid)
     assert tiny.load(sampler) is None, "the tiny form must have random weights"
-    features_NPD = torch.randn(N, P, D, requires_grad=True)
-    mask_NP = torch.ones(N, P, dtype=torch.bool)
-    mask_NP[1, P // 2 :] = False
+    patches = grid.patches
+    features_NPD = torch.randn(N, patches, D, requires_grad=True)
+    mask_NP = torch.ones(N, patches, dtype=torch.bool)
+    mask_NP[1, patches // 2 :] = False
     mask_NP[2] = False
 
     tokens_NQE = sampler(features_NPD, mask_NP)
-    wanted = (N, tiny.tokens_per_view(P), E)
+    wanted = (N, tiny.tokens_per_view(grid), E)
     assert tuple(tokens_NQE.shape) == wanted, (
         f"tokens have shape {tuple(tokens_NQE.shape)}, the spec promises {wanted}"
     )
@@ -43,9 +69,53 @@ def check_token_sampler(spec: TokenSamplerSpec) -> None:
 
     alone_1QE = sampler(features_NPD[1:2], mask_NP[1:2])
     torch.testing.assert_close(alone_1QE[0], tokens_NQE[1], rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough_NQE = sampler(features_NPD, mask_NP)
+    assert rough_NQE.isfinite().all(), "tokens are not finite in bfloat16"
 
     tokens_NQE.square().sum().backward()
     silent = [name for name, p in sampler.named_parameters() if p.requires_grad and p.grad is None]
     assert not silent, f"parameters without a gradient: {silent}"
     assert features_NPD.grad is not None, "no gradient reaches the encoder"
     assert features_NPD.grad[0].abs().sum() > 0, "no gradient reaches the encoder"
+
+
+def _check_instructions(tiny: TokenSamplerSpec) -> None:
+    """Views with a whole instruction, a short one, and none."""
+    sampler, grid = _built(tiny, GRIDS[0]), GRIDS[0]
+    features_NPD, shown_NP = torch.randn(N, grid.patches, D), torch.ones(N, grid.patches) > 0
+    asked_NIE = torch.randn(N, 5, E, requires_grad=True)
+    mask_NI = torch.arange(5) < torch.tensor([[5], [2], [0]])
+
+    tokens_NQE = sampler(features_NPD, shown_NP, asked_NIE, mask_NI)
+    alone_NQE = sampler(features_NPD, shown_NP)
+    assert tokens_NQE.shape == alone_NQE.shape, (
+        f"instructions change the tokens' shape from {tuple(alone_NQE.shape)} to "
+        f"{tuple(tokens_NQE.shape)}"
+    )
+    torch.testing.assert_close(tokens_NQE[2], alone_NQE[2], rtol=1e-4, atol=1e-5)
+    moved = (tokens_NQE - alone_NQE).abs().amax((1, 2))
+    assert (moved[:2] > 1e-6).all(), f"instructions change nothing: {moved.tolist()}"
+    other_NIE = asked_NIE.masked_fill(~mask_NI[..., None], 3.0)
+    other_NQE = sampler(features_NPD, shown_NP, other_NIE, mask_NI)
+    torch.testing.assert_close(other_NQE, tokens_NQE, rtol=1e-4, atol=1e-5)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        rough_NQE = sampler(features_NPD, shown_NP, asked_NIE, mask_NI)
+    assert rough_NQE.isfinite().all(), "tokens are not finite in bfloat16"
+
+    tokens_NQE.square().sum().backward()
+    assert asked_NIE.grad is not None, "no gradient reaches the instructions"
+    learns_NI = asked_NIE.grad.abs().sum(2) > 0
+    assert torch.equal(learns_NI, mask_NI), f"gradients reach {learns_NI}, wanted {mask_NI}"
+
+
+def _check_initial_values(tiny: TokenSamplerSpec) -> None:
+    one, other = (dict(_built(tiny, GRIDS[0]).named_parameters()) for _ in range(2))
+    changed = [name for name, value in one.items() if not torch.equal(value, other[name])]
+    assert not changed, f"initial values do not follow from torch's seed: {changed}"
+
+
+def _built(tiny: TokenSamplerSpec, grid: PatchGrid) -> nn.Module:
+    torch.manual_seed(0)
+    return tiny.build(dim_in=D, dim_out=E, grid=grid, attention="sdpa")

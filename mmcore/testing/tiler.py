@@ -43,6 +43,10 @@ def check_tiler(spec: TilerSpec, view: ViewFormat) -> None:
                 assert (np.sort(tiles.patch_order_NP, axis=None) == everything).all(), (
                     f"every patch stands in one group, once: {plan}"
                 )
+                moved = (tiles.patch_order_NP.ravel() != everything).any()
+                assert spec.regroups or not (moved or groups != plan.views), (
+                    f"regroups is False, but groups are not the views as they are: {plan}"
+                )
             assert (tiles.pixels_NCHW[0] == 200).all(), "the whole view comes first"
             if tiles.patch_order_NP is None:
                 assert tiles.patch_mask_NP[0].all(), "the whole view has no border"

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import torch
 from safetensors import safe_open
-from torch import nn
 
 from mmcore.interfaces import ParameterState
 from mmcore.training.checkpoint_format import (
@@ -30,7 +29,7 @@ from mmcore.training.checkpoint_format import (
 from mmcore.training.checkpoint_write import save
 from mmcore.training.progress import Progress
 
-__all__ = ["Checkpoint", "CheckpointError", "latest", "load", "load_weights", "save"]
+__all__ = ["Checkpoint", "CheckpointError", "latest", "load", "save"]
 
 READERS = 4
 """Files that one process hashes at a time."""
@@ -70,6 +69,17 @@ class Checkpoint:
                     for one in facts.moments
                 }
                 yield ParameterState(name, weight, moments, facts.steps)
+
+    def weight(self, name: str) -> torch.Tensor:
+        """One weight, mapped: it is read where it is looked at.
+
+        Raises:
+            CheckpointError: it is not where, or what, the manifest says.
+        """
+        facts = self.manifest.tensors[name]
+        path = self.path / facts.file
+        with _opened(path) as file:
+            return _tensor(path, file, weight_key(name), facts.shape)
 
     def verify(self, rank: int = 0, ranks: int = 1) -> None:
         """Read every byte and compare it with what was written.
@@ -116,37 +126,6 @@ def load_manifest(path: Path) -> Manifest:
         CheckpointError: the manifest is missing or damaged.
     """
     return Manifest.from_json(read_json(path / MANIFEST), path / MANIFEST)
-
-
-@torch.no_grad()
-def load_weights(path: Path, module: nn.Module) -> Checkpoint:
-    """Fill a module's parameters, in their own dtype and on their own device; moments are left
-    where they are.
-
-    Raises:
-        CheckpointError: a parameter of the module has no weight, a weight no parameter, or their
-            shapes differ; names them. Nothing is written before that is known.
-    """
-    checkpoint = load(path)
-    parameters = dict(module.named_parameters())
-    tensors = checkpoint.manifest.tensors
-    faults = [f"{name} is not in the checkpoint" for name in parameters if name not in tensors]
-    faults += [f"{name} is not in the model" for name in tensors if name not in parameters]
-    faults += [
-        f"{name} has shape {facts.shape}, wanted {tuple(parameters[name].shape)}"
-        for name, facts in tensors.items()
-        if name in parameters and facts.shape != tuple(parameters[name].shape)
-    ]
-    if faults:
-        more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
-        raise CheckpointError(f"{path} does not fit: {'; '.join(faults[:5])}{more}")
-    for file in sorted({facts.file for facts in tensors.values()}):
-        with _opened(path / file) as opened:
-            for name, facts in tensors.items():
-                if facts.file == file:
-                    weight = _tensor(path / file, opened, weight_key(name), facts.shape)
-                    parameters[name].copy_(weight)
-    return checkpoint
 
 
 def _opened(path: Path) -> Any:

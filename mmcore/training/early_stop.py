@@ -80,12 +80,15 @@ class EarlyStop:
 
     def told(self, progress: Progress) -> str:
         """Why the stage ended, for people."""
-        change = "risen" if self.higher_is_better else "fallen"
-        least = f" by more than {self.min_delta:g}" if self.min_delta else ""
         times = "1 measurement" if self.patience == 1 else f"{self.patience} measurements"
         best = progress.watched.get(BEST)
-        known = "it never was a number" if best is None else f"its best is {best:.6g}"
-        return f"stopped early: {self.measure} has not {change}{least} in {times}; {known}"
+        if best is None:
+            return f"stopped early: {self.measure} was not a number in {times}"
+        change, beyond = ("risen", "above") if self.higher_is_better else ("fallen", "below")
+        least = f"more than {self.min_delta:g} " if self.min_delta else ""
+        return (
+            f"stopped early: {self.measure} has not {change} {least}{beyond} {best:.6g} in {times}"
+        )
 
     def _beats(self, value: float, best: float) -> bool:
         gain = value - best if self.higher_is_better else best - value

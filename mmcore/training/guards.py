@@ -78,10 +78,36 @@ def memory_told(batch: PackedBatch, step: int) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
         named = ", ".join(str(segment.key) for segment in batch.segments[:SHOWN_KEYS])
         raise OutOfMemoryError(
             f"step {step}: a pack of {len(batch.input_ids_T)} tokens and "
             f"{len(batch.pixels_NCHW)} views does not fit the device; lower batch.max_tokens or "
             f"batch.max_views, or share out more with engine.zero. Its samples: {named} ({error})"
         ) from error
+
+
+@contextmanager
+def update_told(step: int) -> Iterator[None]:
+    """The same for the optimizer's update, which no pack is to blame for.
+
+    Raises:
+        OutOfMemoryError: with what helps.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"step {step}: the optimizer's update does not fit the device; share out more with "
+            "engine.zero, keep its moments in host memory with engine.offload, or lower "
+            f"batch.max_tokens or batch.max_views, whose memory is kept aside ({error})"
+        ) from error
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    """Whether an allocator failed: the one of the host has no class of error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

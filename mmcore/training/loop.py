@@ -21,6 +21,7 @@ from mmcore.training.guards import (
     check_finite,
     check_rejected,
     memory_told,
+    update_told,
 )
 from mmcore.training.hooks import Hooks
 from mmcore.training.incidents import try_largest, watch_losses
@@ -33,12 +34,12 @@ from mmcore.training.measures import (
     VALIDATION,
     StepWatch,
     left_over,
-    losses_by_source,
     part_norms,
     rates_of,
 )
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import seed_step
+from mmcore.training.source_losses import losses_by_source, sums_by_source
 from mmcore.training.spikes import RollBack
 from mmcore.training.stage import StageRun
 from mmcore.training.stalls import note
@@ -84,6 +85,7 @@ def train_stage(
         while not stopped and not _over(run, progress):
             before = progress
             progress, report, facts = _step(run, progress, world, hooks, watch, stop())
+            note("telling the trackers")
             hooks.step_end(report)
             try:
                 watch_losses(run, before, progress, report.values["loss"], hooks, facts.keys)
@@ -132,7 +134,7 @@ def _validated(
     """Hold the model to its validation where it is time, and tell the early stop; whether it is the
     best one so far."""
     validation = run.validation
-    if validation is None or not validation.due(progress, run.budget.spent(progress)):
+    if validation is None or not validation.due(progress, _over(run, progress)):
         return progress, False
     with watch.between(VALIDATION):
         result = validation.validate(run, progress, watch)
@@ -209,13 +211,16 @@ def _update(
         with memory_told(batch, number), watch.clock.span(CALL):
             total += run.engine.backward(batch, divisors)
     note("the optimizer's update")
-    with watch.clock.span(OPTIMISER):
+    with update_told(number), watch.clock.span(OPTIMISER):
         norms = {"grad_norm": run.engine.step(multiplier)}
     norms |= {f"grad_norm/{part}": norm for part, norm in part_norms(run.engine).items()}
-    numbers = [total, watch.source_sums(), *(norm.reshape(1) for norm in norms.values())]
+    heard = run.segment_losses
+    numbers = [total, *(norm.reshape(1) for norm in norms.values()), heard.totals(total.device)]
     told = torch.cat([one.double() for one in numbers]).tolist()  # the step's one wait
-    count = len(told) - len(norms)
-    return told[:count], dict(zip(norms, told[count:], strict=True))
+    count, known = len(total), len(total) + len(norms)
+    heard.read(told[known:])
+    by_source = sums_by_source(heard.samples(), watch.measured.sources)
+    return [*told[:count], *by_source], dict(zip(norms, told[count:known], strict=True))
 
 
 def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str, float]:

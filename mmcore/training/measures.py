@@ -18,7 +18,6 @@ from mmcore.training.collectives import COMMUNICATION, heard
 from mmcore.training.memory_use import memory_use
 from mmcore.training.part_times import FORWARD, PartTimes
 from mmcore.training.ranks import gather_floats
-from mmcore.training.source_losses import SourceLosses
 from mmcore.training.step_clock import StepClock
 from mmcore.training.step_facts import StepFacts
 
@@ -67,8 +66,7 @@ class StepWatch:
     Args:
         device: of the engine.
         measured: what is known of the stage.
-        module: the ``TrainingStep`` that the engine wraps; without it, time is not split by part,
-            and losses not by source.
+        module: the ``TrainingStep`` that the engine wraps; without it, time is not split by part.
     """
 
     def __init__(
@@ -76,24 +74,19 @@ class StepWatch:
     ) -> None:
         self.clock = StepClock(device)
         self.measured = measured
-        self.losses = SourceLosses(measured.sources, device) if module is not None else None
         self._device, self._module = device, module
         self._between: dict[str, float] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """While it is on, the parts' forward passes, the collectives and the tokens' losses are
-        heard of."""
+        """While it is on, the parts' forward passes and the collectives are heard of."""
         parts = None if self._module is None else PartTimes(self.clock, self._module)
-        if self._module is not None and self.losses is not None:
-            self._module.on_nll = self.losses.add  # type: ignore[assignment]  # no submodule
         try:
             with heard(self.clock):
                 yield
         finally:
-            if parts is not None and self._module is not None:
+            if parts is not None:
                 parts.close()
-                self._module.on_nll = None  # type: ignore[assignment]  # the same
 
     @contextmanager
     def between(self, name: str) -> Iterator[None]:
@@ -102,12 +95,6 @@ class StepWatch:
         yield
         self.clock.forget()  # forward passes in there are no step's
         self._between[name] = self._between.get(name, 0.0) + time.perf_counter() - began
-
-    def source_sums(self) -> torch.Tensor:
-        """The summed losses of the sources since the last time, on the device."""
-        if self.losses is None:
-            return torch.zeros(0, dtype=torch.float64, device=self._device)
-        return self.losses.take()
 
     def shared(self, sums: Sequence[float]) -> tuple[list[float], dict[str, float]]:
         """Tell the other ranks, and hear from them.
@@ -187,15 +174,3 @@ def rates_of(
         if measured.peak is not None:
             values["mfu"] = rate / measured.peak
     return values
-
-
-def losses_by_source(
-    sums: Sequence[float], labels: Mapping[str, int], sources: Sequence[str]
-) -> dict[str, float]:
-    """Mean loss of the learned tokens of every source that has some in the step."""
-    named = zip(sources, sums, strict=True)
-    return {
-        f"loss_by_source/{label}": total / labels[label]
-        for label, total in named
-        if labels.get(label)
-    }

@@ -85,4 +85,4 @@ def _profile() -> profiler.profile:
     kinds = [profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         kinds.append(profiler.ProfilerActivity.CUDA)
-    return profiler.profile(activities=kinds, record_shapes=True)
+    return profiler.profile(activities=kinds, record_shapes=True, acc_events=True)

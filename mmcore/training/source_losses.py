@@ -1,46 +1,21 @@
-"""The loss of every source, summed on the device while the packs go by.
-
-Letters: L labelled positions, S sources, G segments of a pack.
-"""
+"""The loss of every source: what its samples lost, over its learned tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
+from collections.abc import Mapping, Sequence
 
 from mmcore.interfaces import PackedBatch
+from mmcore.training.spikes import SampleLoss
 
 
-class SourceLosses:
-    """Negative log likelihood of the learned tokens, apart for every source.
-
-    Args:
-        sources: their labels; the same on every rank, in the same order.
-        device: where the packs are computed.
-    """
-
-    def __init__(self, sources: Sequence[str], device: torch.device) -> None:
-        self.sources = tuple(sources)
-        self._numbers = {label: number for number, label in enumerate(sources)}
-        self._sums_S = torch.zeros(len(sources), dtype=torch.float64, device=device)
-
-    @torch.no_grad()
-    def add(self, batch: PackedBatch, nll_L: torch.Tensor) -> None:
-        """One pack; ``nll_L`` belongs to its ``targets_L``."""
-        if not batch.segments:  # a blank pack teaches nothing
-            return
-        numbers_G = torch.tensor(
-            [self._numbers[one.source] for one in batch.segments], device=nll_L.device
-        )
-        terms_L = nll_L.detach().double() * batch.label_weight_L
-        self._sums_S.index_add_(0, numbers_G[batch.label_segment_L.long()], terms_L)
-
-    def take(self) -> torch.Tensor:
-        """``sums_S`` since the last time, on the device, float64."""
-        sums_S = self._sums_S.clone()
-        self._sums_S.zero_()
-        return sums_S
+def sums_by_source(samples: Sequence[SampleLoss], sources: Sequence[str]) -> list[float]:
+    """What the samples of each of these sources lost together, in their order; of others, nothing
+    is said."""
+    sums = dict.fromkeys(sources, 0.0)
+    for one in samples:
+        if one.source in sums:
+            sums[one.source] += one.total
+    return list(sums.values())
 
 
 def labels_of(batches: Sequence[PackedBatch]) -> dict[str, int]:
@@ -50,3 +25,15 @@ def labels_of(batches: Sequence[PackedBatch]) -> dict[str, int]:
         if segment.preference != "dispreferred":
             counts[segment.source] = counts.get(segment.source, 0) + segment.labels
     return counts
+
+
+def losses_by_source(
+    sums: Sequence[float], labels: Mapping[str, int], sources: Sequence[str]
+) -> dict[str, float]:
+    """Mean loss of the learned tokens of every source that has some."""
+    named = zip(sources, sums, strict=True)
+    return {
+        f"loss_by_source/{label}": total / labels[label]
+        for label, total in named
+        if labels.get(label)
+    }

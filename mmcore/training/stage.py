@@ -35,10 +35,10 @@ class StageRun:
         early_stop: what ends the stage before its budget is spent, if anything does.
         spikes: what follows where the loss leaps.
         largest: goes through before the first step, and teaches nothing; None for no such pack.
-        segment_losses: heard what every sample of the last step lost.
         module: the ``TrainingStep``, to be watched; None where nobody does.
         measured: what is known of the stage, for its measures.
         validation: how the model does on held-out rows; None where there are none.
+        segment_losses: the module's: what every sample of the last step lost.
     """
 
     name: str
@@ -55,7 +55,11 @@ class StageRun:
     early_stop: EarlyStop | None = None
     spikes: SpikeGuard = attrs.field(factory=SpikeGuard)
     largest: PackedBatch | None = None
-    segment_losses: SegmentLosses = attrs.field(factory=SegmentLosses)
     module: TrainingStep | None = None
     measured: Measured = attrs.field(factory=Measured)
     validation: Validation | None = None
+    segment_losses: SegmentLosses = attrs.field(init=False)
+
+    @segment_losses.default
+    def _heard_by_module(self) -> SegmentLosses:
+        return SegmentLosses() if self.module is None else self.module.segment_losses

@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmcore.interfaces import World
+from mmcore.training.ranks import barrier
 
 FOLDER = "stalls"
 """Where in the run folder the ranks' last words are."""
@@ -50,7 +51,7 @@ def watched(
     folder: Path, world: World, *, stage: str, seconds: float, holds: Callable[[], str]
 ) -> Iterator[None]:
     """Within, a process that says nothing for ``seconds`` is ended, ``FIRST`` times as long in
-    the first step.
+    the first step. Entered by all ranks together: what one of them did before is no stall.
 
     Args:
         folder: the run folder.
@@ -61,6 +62,7 @@ def watched(
     if not seconds:
         yield
         return
+    barrier()
     watch = _active = Watch(folder / FOLDER, world, stage, seconds, holds)
     try:
         yield
@@ -110,8 +112,13 @@ class Watch:
             if self._idle > self._seconds / 2 and self._files() - self._before:
                 self._end()
 
-    def _files(self) -> set[Path]:
-        return set(self._folder.glob("*.txt"))
+    def _files(self) -> set[tuple[Path, int]]:
+        """By when they were written: a step that is made again may stall again."""
+        found = set()
+        for path in self._folder.glob("*.txt"):
+            with suppress(FileNotFoundError):  # somebody tidies up
+                found.add((path, path.stat().st_mtime_ns))
+        return found
 
     def _end(self) -> None:
         idle = self._idle

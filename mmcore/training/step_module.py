@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,9 +10,6 @@ from torch import nn
 
 from mmcore.interfaces import Forward, Objective, PackedBatch
 from mmcore.training.segment_losses import SegmentLosses
-
-Listener = Callable[[PackedBatch, torch.Tensor], None]
-"""Told ``nll_L`` of a pack's own targets, detached."""
 
 
 class TrainingStep(nn.Module):
@@ -33,24 +30,17 @@ class TrainingStep(nn.Module):
         self._objectives = tuple(objectives)
         self._weights = tuple(weights)
         self.segment_losses = SegmentLosses()
-        self.on_nll: Listener | None = None
-        """Told once a pack how well its labelled tokens were predicted."""
 
     def forward(
         self, batch: PackedBatch, divisors: Sequence[float]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The scalar ``sum_i weight_i * loss_i / divisors[i]``, and the detached undivided
         ``loss_i``, shape (objectives,)."""
-        heard = _Overheard(_as_forward(self.model), batch, self._hear)
+        heard = _Overheard(_as_forward(self.model), batch, self.segment_losses)
         losses = [objective.loss(heard, batch) for objective in self._objectives]
         terms = zip(losses, self._weights, divisors, strict=True)
         total = torch.stack([loss * (weight / divisor) for loss, weight, divisor in terms]).sum()
         return total, torch.stack([loss.detach() for loss in losses])
-
-    def _hear(self, batch: PackedBatch, nll_L: torch.Tensor) -> None:
-        self.segment_losses.hear(batch, nll_L)
-        if self.on_nll is not None:
-            self.on_nll(batch, nll_L)
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -61,9 +51,10 @@ class TrainingStep(nn.Module):
 
 
 class _Overheard:
-    """The model as the objectives see it, with somebody listening to what it says of a pack."""
+    """The model as the objectives see it, with somebody listening to what it says of a pack's
+    own targets; once, whichever objective asks first."""
 
-    def __init__(self, forward: Forward, batch: PackedBatch, listener: Listener) -> None:
+    def __init__(self, forward: Forward, batch: PackedBatch, listener: SegmentLosses) -> None:
         self._forward, self._batch, self._listener = forward, batch, listener
         self._told = False
 
@@ -71,7 +62,7 @@ class _Overheard:
         nll_L = self._forward.nll(h_LE, targets_L)
         if targets_L is self._batch.targets_L and not self._told:
             self._told = True
-            self._listener(self._batch, nll_L.detach())
+            self._listener.hear(self._batch, nll_L)
         return nll_L
 
     def __getattr__(self, name: str) -> Any:

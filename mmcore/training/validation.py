@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import torch
 
 from mmcore.interfaces import PackedBatch, ValidationReport
-from mmcore.training.measures import StepWatch, losses_by_source
+from mmcore.training.guards import memory_told
+from mmcore.training.measures import StepWatch
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import gather_floats, gather_objects
+from mmcore.training.source_losses import losses_by_source, sums_by_source
+from mmcore.training.stalls import note
 from mmcore.training.step_facts import StepFacts, facts_of, shared
 
 if TYPE_CHECKING:
@@ -69,9 +72,9 @@ class Validation:
         self._keep_best = keep_best
         self._best = math.inf if best is None else _cost(keep_best, best)
 
-    def due(self, progress: Progress, spent: float) -> bool:
-        """Whether it is time; ``spent`` is the share of the stage's budget behind us."""
-        return progress.stage_step % self._every_steps == 0 or spent >= 1.0
+    def due(self, progress: Progress, last: bool) -> bool:
+        """Whether it is time; it always is after the ``last`` step of a stage."""
+        return last or progress.stage_step % self._every_steps == 0
 
     def validate(self, run: StageRun, progress: Progress, watch: StepWatch) -> ValidationReport:
         """Forward of every held-out pack, on all ranks together.
@@ -79,8 +82,8 @@ class Validation:
         Ranks enter the model equally often: one with fewer packs runs blank ones.
         """
         began = time.perf_counter()
-        watch.source_sums()  # a step leaves none behind; nothing of one may count here
-        values, facts = self._losses(run, watch)
+        with run.segment_losses.apart():
+            values, facts = self._losses(run, watch.measured.sources, progress.step)
         values |= {
             "validation/labels": float(facts.labels),
             "validation/samples": float(len(facts.keys)),
@@ -89,20 +92,22 @@ class Validation:
         values["validation/seconds"] = time.perf_counter() - began
         return ValidationReport(progress.stage, progress.step, values, self._is_best(values))
 
-    def _losses(self, run: StageRun, watch: StepWatch) -> tuple[dict[str, float], StepFacts]:
+    def _losses(
+        self, run: StageRun, sources: Sequence[str], step: int
+    ) -> tuple[dict[str, float], StepFacts]:
         count, seen = max(gather_objects(len(self._packs))), list[StepFacts]()
-        total = torch.zeros(len(run.objectives), device=run.engine.device)
-        for batch in self._padded(count):
+        total = torch.zeros(len(run.objectives), dtype=torch.float64, device=run.engine.device)
+        for place, batch in enumerate(self._padded(count), start=1):
+            note(f"validation: pack {place} of {count}")
             seen.append(facts_of(_Data([batch]), run.objectives, False))
-            total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
+            with memory_told(batch, step):
+                total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
         facts = shared(_together(seen, run))
-        told = torch.cat([total.double(), watch.source_sums()]).tolist()
-        sums = [sum(column) for column in zip(*gather_floats(told), strict=True)]
+        mine = [*total.tolist(), *sums_by_source(run.segment_losses.samples(), sources)]
+        sums = [sum(column) for column in zip(*gather_floats(mine), strict=True)]
         means = [one / divisor for one, divisor in zip(sums, facts.divisors, strict=False)]
         loss = sum(mean * weight for mean, weight in zip(means, run.weights, strict=True))
-        by_source = losses_by_source(
-            sums[len(means) :], facts.source_labels, watch.measured.sources
-        )
+        by_source = losses_by_source(sums[len(means) :], facts.source_labels, sources)
         values = {"validation/loss": loss}
         return values | {f"validation/{name}": one for name, one in by_source.items()}, facts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import ninja
@@ -13,7 +13,8 @@ from torch import distributed, nn
 
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
 from mmcore_engines.part_norms import ZeroGroupNorms, norms_by_part
-from mmcore_engines.releasing import release
+from mmcore_engines.placing import place, place_shares, value_for_all
+from mmcore_engines.releasing import release, release_groups
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
 
@@ -57,15 +58,19 @@ class DeepSpeedEngine:
         import deepspeed
 
         self._device = torch.device(world.device)
-        module.to(self._device)
+        dtype = torch.bfloat16 if precision == "bf16" and zero > 0 else torch.float32
+        self._shapes = {name: one.shape for name, one in module.named_parameters()}
+        if zero == 3:
+            place_shares(module, self._device, dtype, configuration)
+        else:
+            place(module, self._device, dtype)
         filled = [group for group in groups if group.parameters]
-        self._world_size = world.size
+        self._world = world
         self._zero = zero
         self._clip_norm = optimizer.clip_norm
         self._rates = [group.lr for group in filled]
         self._learning = [parameter for group in filled for parameter in group.parameters]
         self._parameters = dict(module.named_parameters())
-        self._shapes = {name: parameter.shape for name, parameter in self._parameters.items()}
         self._wrapped, *_ = deepspeed.initialize(
             model=Autocast(module, self._device.type) if precision == "bf16" else module,
             optimizer=optimizer.build(filled),
@@ -85,7 +90,7 @@ class DeepSpeedEngine:
 
     def backward(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
         total, sums = self._wrapped(batch.to(self._device), divisors)
-        self._wrapped.backward(total * self._world_size, scale_wrt_gas=False)
+        self._wrapped.backward(total * self._world.size, scale_wrt_gas=False)
         return sums  # type: ignore[no-any-return]  # deepspeed is untyped
 
     @torch.no_grad()
@@ -131,6 +136,16 @@ class DeepSpeedEngine:
                 yield ParameterState(name, weight, copies, steps if learns else 0)
 
     @torch.no_grad()
+    def fill(self, values: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> None:
+        learning = {id(parameter) for parameter in self._learning}
+        for name, make in values:
+            parameter = self._parameters[name]
+            # What learns keeps every digit in the optimizer's float32 weights.
+            dtype = torch.float32 if id(parameter) in learning else parameter.dtype
+            value = value_for_all(make, self._shapes[name], dtype, self._device, self._world)
+            self._shards.set_weight(parameter, value)
+
+    @torch.no_grad()
     def restore(self, states: Iterable[ParameterState]) -> None:
         learning = {id(parameter) for parameter in self._learning}
         names = self._shards.moment_names()
@@ -150,12 +165,14 @@ class DeepSpeedEngine:
         self._shards.set_steps(next(iter(steps), 0))
 
     def close(self) -> None:
-        """DeepSpeed's hooks and registries would keep everything alive beside the next engine."""
+        """DeepSpeed's hooks and registries would keep everything alive beside the next engine, and
+        the ranks' group beyond the end of Python."""
         self._wrapped.destroy()
         self._group_norms.close()
         self._groups = []
         release(self._wrapped.module, self._wrapped.optimizer, self._shards.optimizer)
         self._learning, self._parameters = [], {}
+        release_groups(self._wrapped)
 
 
 def _prepare_process(world: World) -> None:

@@ -29,7 +29,7 @@ def torch_memory(*, trainable: int, frozen: int, moments: int) -> EngineMemory:
             MemoryItem("gradients", FP32 * trainable),
             MemoryItem("moments", FP32 * moments * trainable),
         ),
-        start=weights,
+        start=weights,  # torch's optimizers make their moments in the first step
     )
 
 
@@ -86,11 +86,17 @@ class ZeroMemory:
         return EngineMemory(
             weights=weights,
             items=_filled(found),
-            # The whole module is moved to the device in float32 before DeepSpeed shares it out.
-            start=FP32 * everything,
+            start=self._start(found),
             backward=_filled(in_backward),
             host=_filled(on_host),
         )
+
+    def _start(self, found: Mapping[str, int]) -> int:
+        """What is kept before any step. Every parameter is put where it stays, one by one; ZeRO 1
+        and 2 then copy those that learn into flat tensors, before there are moments."""
+        flat = self._width * self.trainable if self.zero in (1, 2) else 0
+        kept = found.get("weights", 0) + found.get("master weights", 0)
+        return kept + max(flat, found.get("moments", 0))
 
     @property
     def _width(self) -> int:

@@ -37,6 +37,7 @@ class TorchSpec(EngineSpec):
     """
 
     name: ClassVar[str] = "torch"
+    fills: ClassVar[bool] = True
 
     @property
     def multi_process(self) -> bool:
@@ -113,6 +114,7 @@ class DeepSpeedSpec(EngineSpec):
     """
 
     name: ClassVar[str] = "deepspeed"
+    fills: ClassVar[bool] = True
 
     zero: int = attrs.field(
         default=2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from mmcore.interfaces import OptimizerSpec, PackedBatch, ParameterGroup, ParameterState, World
 from mmcore_engines.moments import create_state, moment_names, set_steps, steps_of
 from mmcore_engines.part_norms import norms_by_part
+from mmcore_engines.placing import place
 from mmcore_engines.restoring import matched
 from mmcore_engines.update import clip_and_step, set_learning_rates
 
@@ -32,7 +33,8 @@ class TorchEngine:
                 'set engine.use = "deepspeed"'
             )
         self._device = torch.device(world.device)
-        self._module = module.to(self._device)
+        place(module, self._device)
+        self._module = module
         self._parameters = dict(module.named_parameters())
         self._learning = [parameter for group in groups for parameter in group.parameters]
         self._optimizer = optimizer.build(groups)
@@ -85,6 +87,11 @@ class TorchEngine:
                 {moment: _copy(state[moment]) for moment in names},
                 steps_of(self._optimizer, parameter),
             )
+
+    @torch.no_grad()
+    def fill(self, values: Iterable[tuple[str, Callable[[], torch.Tensor]]]) -> None:
+        for name, make in values:
+            self._parameters[name].copy_(make())
 
     @torch.no_grad()
     def restore(self, states: Iterable[ParameterState]) -> None:

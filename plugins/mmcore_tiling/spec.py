@@ -151,6 +151,10 @@ class AnyResTilerSpec(_PictureTilerSpec):
     def max_groups(self) -> int:
         return 1 if self.merge == "picture" else self.max_views
 
+    @property
+    def regroups(self) -> bool:
+        return self.merge != "tiles"
+
     def group_sizes(self, view: ViewFormat) -> Collection[int]:
         if self.merge != "picture":
             return (view.patches,)

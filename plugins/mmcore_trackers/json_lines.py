@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmcore.interfaces import Evaluation, RunInfo, StepReport, ValidationReport
+from mmcore.interfaces import Evaluation, Incident, RunInfo, StepReport, ValidationReport
 from mmcore_registry import hookimpl
 
 METRICS = "metrics.jsonl"
 
 
 class JsonLinesTracker:
-    """Writes a line per step, validation and evaluation; every line leaves the process at once."""
+    """Writes a line per step, validation, evaluation and incident; every line leaves the process at
+    once."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / METRICS
@@ -42,6 +43,11 @@ class JsonLinesTracker:
     @hookimpl
     def mmcore_validated(self, report: ValidationReport) -> None:
         self._write({"step": report.step, "stage": report.stage} | dict(report.values))
+
+    @hookimpl
+    def mmcore_incident(self, incident: Incident) -> None:
+        told = {"step": incident.step, "incident": incident.kind, "detail": incident.detail}
+        self._write(told | {f"by_source/{name}": one for name, one in incident.sources.items()})
 
     @hookimpl
     def mmcore_run_end(self, status: str) -> None:

@@ -14,7 +14,7 @@ from mmcore_registry import Problem, doc, one_of
 
 @attrs.frozen(kw_only=True)
 class JsonLinesSpec(TrackerSpec):
-    """One JSON object per step and per evaluation in ``metrics.jsonl`` of the run.
+    """One JSON object per step, validation, evaluation or incident in the run's ``metrics.jsonl``.
 
     Numbers are written in full precision. A resumed run drops what was written for the steps
     that it makes again.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from mmcore.interfaces import Evaluation, RunInfo, StepReport, ValidationReport
+from mmcore.interfaces import Evaluation, Incident, RunInfo, StepReport, ValidationReport
 from mmcore_registry import hookimpl
 
 
@@ -45,6 +45,13 @@ class TensorBoardTracker:
         assert self._writer is not None, "the run has not started"
         for name, value in report.values.items():
             self._writer.add_scalar(name, value, report.step)
+
+    @hookimpl
+    def mmcore_incident(self, incident: Incident) -> None:
+        """A point where it was, and the words under Text."""
+        assert self._writer is not None, "the run has not started"
+        self._writer.add_scalar(f"incident/{incident.kind}", 1.0, incident.step)
+        self._writer.add_text(f"incident/{incident.kind}", incident.detail, incident.step)
 
     @hookimpl
     def mmcore_run_end(self, status: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import wandb
 
-from mmcore.interfaces import Evaluation, RunInfo, StepReport, ValidationReport
+from mmcore.interfaces import Evaluation, Incident, RunInfo, StepReport, ValidationReport
 from mmcore_registry import hookimpl
 from mmcore_trackers.spec import WandbSpec
 
@@ -58,6 +58,12 @@ class WandbTracker:
     def mmcore_evaluated(self, evaluation: Evaluation) -> None:
         scores = {f"{evaluation.task}/{one.kind}": one.accuracy for one in evaluation.scores}
         self._log(evaluation.step, scores)
+
+    @hookimpl
+    def mmcore_incident(self, incident: Incident) -> None:
+        """A point where it was, and an alert, which the account may have sent by mail."""
+        self._log(incident.step, {f"incident/{incident.kind}": 1.0})
+        self._run.alert(f"{incident.kind} at step {incident.step}", incident.detail, level="WARN")
 
     @hookimpl
     def mmcore_run_end(self, status: str) -> None:

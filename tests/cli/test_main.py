@@ -1,5 +1,6 @@
 """The group of verbs: help without imports, and errors as messages with exit codes."""
 
+import errno
 import importlib
 import json
 import os
@@ -86,7 +87,11 @@ class StrangersError(WeightsError):
         (StrangersError("bad file"), "error: bad file\n"),
         (FileNotFoundError(2, "No such file or directory", "a b"), "error: a b: No such file or"),
         (FileNotFoundError("no shard matches 'x/*'"), "error: no shard matches 'x/*'\n"),
-        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device\n"),
+        (OSError("torn"), "error: torn\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "error: No space left on device; make room, then run the same command again\n",
+        ),
     ],
 )
 def test_what_a_user_can_cause_is_a_message(mmcore, verb, error, message):

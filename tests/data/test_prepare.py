@@ -142,7 +142,9 @@ def test_splitting_keeps_every_token_in_order(
             run = piece.input_ids_T[one.start : one.start + one.plan.views * 3]
             assert (run == 258).all()
         assert int((piece.input_ids_T == 258).sum()) == 3 * piece.views
-    assert [p.input_ids_T.tolist().count(256) for p in pieces] == [*[0] * (len(pieces) - 1), 1]
+    ends = [piece.input_ids_T.tolist().count(256) for piece in pieces]
+    # Pictures that leave one position have room for a word and none for the end, which is dropped.
+    assert pieces[0].dropped or ends == [*[0] * (len(pieces) - 1), 1]
 
 
 def test_truncation_never_cuts_a_picture(preparer: Any, picture: Any) -> None:

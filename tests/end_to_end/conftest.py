@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from mmcore.cli.main import main
+from mmcore_registry import discover
 
 HERE = Path(__file__).parent
 
@@ -74,3 +75,33 @@ def workplace(tmp_path, monkeypatch):
     torch.set_num_threads(1)  # as the processes have: other thread counts give other last digits
     yield Workplace(tmp_path)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def planted(workplace, monkeypatch):
+    """``planted("nan", key)``: from here on, the objective `planted` does that at this sample. The
+    stages of the mini recipe have that objective; ``planted("")`` lets all go well."""
+    site = workplace.folder / "site"
+    info = site / "strangers-1.0.dist-info"
+    info.mkdir(parents=True)
+    shutil.copy(HERE / "planted.py", site)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mmcore]\nplanted = planted\n")
+    monkeypatch.syspath_prepend(site)
+    before = workplace.environment.get("PYTHONPATH")
+    workplace.environment["PYTHONPATH"] = os.pathsep.join(
+        [str(site), *([before] if before else [])]
+    )
+    recipe = workplace.folder / "mini.toml"
+    recipe.write_text(recipe.read_text().replace('use = "autoregressive"', 'use = "planted"'))
+    discover.cache_clear()
+
+    def plant(fault: str, **where: object) -> None:
+        told = json.dumps({"fault": fault, **where})
+        monkeypatch.setenv("PLANTED", told)
+        workplace.environment["PLANTED"] = told
+
+    plant("")
+    yield plant
+    discover.cache_clear()
+    sys.modules.pop("planted", None)

@@ -73,7 +73,7 @@ def preparer() -> Preparer:
         text=mmcore.spec("llm", "phi3").tiny().text(),
         tiler=mmcore.spec("tiler", "anyres"),
         view=encoder.view,
-        tokens_per_view=sampler.tokens_per_view(encoder.view.patches),
+        tokens_per_view=sampler.tokens_per_view(encoder.view.grid),
         max_tokens=400,
         max_views=20,
     )

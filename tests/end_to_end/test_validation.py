@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
+import mmcore
+from mmcore import best_checkpoint
 from mmcore.data.held_out import HeldOut
+from mmcore.data.held_out_packs import HeldOutPacks
+from mmcore.data.loader import PackLoader
 from mmcore.interfaces import SampleKey
 from mmcore.training import checkpoint
+from mmcore_registry import hookimpl
 
 TABLE = """
 [validation]
@@ -55,6 +61,97 @@ def test_a_resumed_run_finds_what_an_uninterrupted_one_does_and_keeps_the_best(v
         kept = checkpoint.load(validated.folder / f"runs/mini/checkpoints/best-{stage}")
         kept.verify()
         assert kept.progress.step == best
+
+
+@pytest.fixture
+def keys_of(validated, monkeypatch):
+    """Runs the first stage; the rows that were trained on, and those that validation looked at."""
+
+    def go(*changes: str) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+        trained, looked_at = set(), set()
+
+        def names(batches):
+            return {(one.key.shard, one.key.row) for batch in batches for one in batch.segments}
+
+        def next_step(self, inner=PackLoader.next_step):
+            data = inner(self)
+            trained.update(names(data.batches))
+            return data
+
+        def batches(self, inner=HeldOutPacks.__iter__):
+            for batch in inner(self):
+                looked_at.update(names([batch]))
+                yield batch
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PackLoader, "next_step", next_step)
+            patched.setattr(HeldOutPacks, "__iter__", batches)
+            recipe = mmcore.load_recipe(
+                "mini.toml", ["stages.captions.steps=24", "validation.every_steps=24", *changes]
+            )
+            mmcore.run(recipe, until="captions")
+        return trained, looked_at
+
+    return go
+
+
+def test_no_row_that_is_held_out_is_ever_trained_on(keys_of) -> None:
+    trained, looked_at = keys_of("validation.rows=1000")
+    held_out = {
+        (shard, row)
+        for shard, row in trained | looked_at
+        if HeldOut(0.2).holds(SampleKey("blip3-ocr", shard, row))
+    }
+    assert looked_at == held_out
+    assert not trained & looked_at
+    assert len(trained | looked_at) == 96, "every row is one or the other"
+    assert 8 < len(looked_at) < 32, "a fifth, or so"
+    other, same = keys_of("name=other", "seed=4", "data.lanes=2", "validation.rows=1000")
+    assert same == looked_at
+    assert not other & looked_at
+
+
+def test_the_best_checkpoint_can_be_asked_and_begun_from(validated) -> None:
+    validated.mmcore("run", "mini.toml", "--until", "captions")
+    best = "runs/mini/checkpoints/best-captions"
+    assert validated.mmcore("export", best, "exported")
+    begun = ("run", "mini.toml", "--set", "name=again", "--stage", "answers", "--from", best)
+    validated.mmcore(*begun)
+    assert len(validated.losses("again")) == 6
+    page = Path(validated.mmcore("report", "runs/again").strip()).read_text()
+    assert "Loss by source" in page
+    assert "at step 6" in page
+
+
+def test_a_run_that_was_killed_before_it_kept_its_best_keeps_it_later(
+    validated, monkeypatch
+) -> None:
+    """And validates no step twice."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(best_checkpoint, "keep", killed)
+        with pytest.raises(Killed):
+            validated.mmcore("run", "mini.toml", "--until", "captions")
+    assert [line["step"] for line in found(validated, "mini")] == [2]
+    root = validated.folder / "runs/mini/checkpoints"
+    assert checkpoint.latest(root).name == "step-00000002"
+    assert not (root / "best-captions").exists()
+    at_start = []
+
+    class Ear:
+        @hookimpl
+        def mmcore_stage_start(self) -> None:
+            at_start.append(checkpoint.load(root / "best-captions").progress.step)
+
+    mmcore.run(mmcore.load_recipe("mini.toml"), until="captions", listeners=[Ear()])
+    assert at_start == [2]
+    assert [line["step"] for line in found(validated, "mini")] == [2, 4, 6]
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ print(json.dumps([code or 0, heavy]), file=sys.stderr)
         ["show", "perceiver"],
         ["run", "--help"],
         ["generate", "--help"],
+        ["report", "--help"],
         ["data", "check", "--help"],
         ["data", "preview", "--help"],
         ["data", "stats", "--help"],

@@ -17,6 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from mmcore.benchmarks.packs import Packer
+from mmcore.benchmarks.workload import read_workload
 from mmcore.interfaces import PackedBatch, ViewFormat
 from mmcore.model.trainable import set_trainable
 from mmcore.model.vlm import VisionLanguageModel
@@ -212,6 +214,47 @@ def test_five_steps_of_training(facts, model, batch):
         losses.append(loss.item())
     losses.append(mean_loss(model, batch).item())
     assert losses == pytest.approx(run["losses_before_each_step_then_final"], abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("packing", "bf16", "tolerance"),
+    [
+        ("one pack a step", False, {"abs": 2e-5}),
+        pytest.param("four packs a step", False, {"abs": 2e-5}, marks=pytest.mark.slow),
+        pytest.param("one pack a step", True, {"rel": 0.01}, marks=pytest.mark.slow),
+    ],
+)
+def test_thirteen_steps_of_the_timing_workload(facts, model, packing, bf16, tolerance):
+    timing = GOLDEN.parents[1] / "timing"
+    official = json.loads((timing / "official.json").read_text())["tiny"]
+    workload = read_workload(timing / "workload.json")
+    packer = Packer(
+        tiler=AnyResTilerSpec(merge="raster-bands", resize="exact"),
+        view=VIEW,
+        tokens_per_view=QUERIES,
+        image_id=IMAGE_ID,
+    )
+    learning = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=1e-4, weight_decay=0.0)
+    losses = []
+    for number, examples in enumerate(workload.steps):
+        pieces = 1 if packing.startswith("one") else 4
+        batches = [packer.packs(examples[n::pieces])[0] for n in range(pieces)]
+        if pieces == 1:
+            assert list(batches[0].lengths) == official["expanded_lengths"][number]
+        labels = sum(batch.labels for batch in batches)
+        assert labels == official["supervised"][number]
+        summed = 0.0
+        for batch in batches:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                part = mean_loss(model, batch) * (batch.labels / labels)
+            part.backward()
+            summed += part.item()
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(summed)
+    assert losses == pytest.approx(official["losses"], **tolerance)
 
 
 def test_answers(numbers, facts, model):

@@ -10,10 +10,17 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import PARTS, Lora
-from mmcore.model.lora import LoraError, adapt, adaptable, is_adapter, pair_of, product
+from mmcore.model.lora import LoraError, adaptable, chosen, is_adapter, pair_of, product
+from mmcore.model.lora import adapt as adapt_layers
 from mmcore.model.trainable import describe, parameter_groups, set_trainable
 
 LORA = Lora(rank=4, alpha=6.0)
+
+
+def adapt(part: nn.Module, lora: Lora, *, seed: int) -> list[str]:
+    layers = chosen(lora, adaptable(part))
+    adapt_layers(part, lora, layers, seed=seed)
+    return layers
 
 
 class Block(nn.Module):

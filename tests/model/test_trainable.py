@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import mmcore
-from mmcore.interfaces.parts import PARTS
+from mmcore.interfaces import PARTS, PatchGrid
 from mmcore.model.trainable import describe, parameter_groups, set_trainable
 from mmcore_registry import discover
 
@@ -91,8 +91,9 @@ WITHOUT = ("norm", "bias", "embed_tokens", "pos_embed", "latents", "queries", "q
 )
 def test_no_component_decays_norms_biases_embeddings_or_latents(model, part, component):
     spec = mmcore.spec(part, component).tiny()
-    sizes = {"dim_in": 32, "dim_out": 64} if part == "token_sampler" else {}
-    setattr(model, part, spec.build(attention="sdpa", **sizes))
+    sizes = {"dim_in": 32, "dim_out": 64, "grid": PatchGrid(4, 4)}
+    built = spec.build(attention="sdpa", **(sizes if part == "token_sampler" else {}))
+    setattr(model, part, built)
     set_trainable(model, [part])
     groups = parameter_groups(model, [(part, 1.0)], 0.1, {part: spec.decays})
     for group in groups:

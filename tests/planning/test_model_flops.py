@@ -23,9 +23,28 @@ LINEAR = WIDTH * 3 * WIDTH + WIDTH * WIDTH + 3 * WIDTH * MLP
 """Weights of the one layer of mini's LLM that every token is multiplied with."""
 
 
-def stage(*parts: str):
-    trained = "[" + ", ".join(f'"{part}"' for part in parts) + "]"
-    recipe = load_recipe(MINI, [f"stages.captions.train={trained}"])
+VOCABULARY = 768
+PATCHES, QUERIES, FEED_FORWARD = 16, 4, 4
+ENCODER = (
+    2 * PATCHES * 3 * 8 * 8 * WIDTH  # patches of 8 pixels
+    + 2 * PATCHES * (4 * WIDTH * WIDTH + 2 * WIDTH * MLP)
+    + 2 * 2 * PATCHES * PATCHES * WIDTH  # attention
+)
+"""FLOPs of a view's way through mini's encoder, forward."""
+SAMPLER = (
+    2 * QUERIES * WIDTH * WIDTH  # queries
+    + 2 * (PATCHES + QUERIES) * WIDTH * 2 * WIDTH  # keys and values, of patches and queries
+    + 2 * 2 * QUERIES * (PATCHES + QUERIES) * WIDTH  # attention
+    + 2 * QUERIES * WIDTH * WIDTH  # back to the width
+    + 2 * QUERIES * 2 * WIDTH * FEED_FORWARD * WIDTH
+    + 2 * QUERIES * WIDTH * WIDTH  # to the LLM's width
+)
+"""The same through its token sampler."""
+
+
+def stage(*parts: str, changes: tuple[str, ...] = ()):
+    trained = "[" + ", ".join(f'"{one}"' if one[0] != "{" else one for one in parts) + "]"
+    recipe = load_recipe(MINI, [f"stages.captions.train={trained}", *changes])
     return recipe, recipe.stages[0]
 
 
@@ -52,6 +71,46 @@ def test_a_frozen_encoder_is_forward_only() -> None:
     # Learning adds two more of each, but for the gradient of the pixels.
     assert learns.view - frozen.view == pytest.approx(2 * (body + attention) + stem)
     assert learns.token == frozen.token
+
+
+def test_a_label_costs_the_head_and_its_logits_are_counted_once() -> None:
+    # Logits are computed again in the backward pass; that is no work of the model.
+    head = VOCABULARY * WIDTH
+    assert pack_flops(*stage("llm")).label == pytest.approx(6 * head)
+    assert pack_flops(*stage("token_sampler")).label == pytest.approx(4 * head)
+
+
+def test_a_view_costs_forward_only_where_nothing_before_the_llm_learns() -> None:
+    assert pack_flops(*stage("llm")).view == pytest.approx(ENCODER + SAMPLER)
+    assert pack_flops(*stage("token_sampler")).view == pytest.approx(ENCODER + 3 * SAMPLER)
+
+
+RANK = 4
+LAYERS = ((WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 2 * MLP), (MLP, WIDTH))
+"""Inputs and outputs of the layers that get an adapter: queries with keys and values, back to the
+width, gate with up, down."""
+ADAPTED = '{part = "llm", lora = {rank = 4}}'
+
+
+def test_adapted_weights_have_no_gradients_of_their_own() -> None:
+    adapters = RANK * sum(inputs + outputs for inputs, outputs in LAYERS)
+    # Base: forward and back to its input. Adapters: forward, back, and their own gradients.
+    through = 4 * LINEAR + 6 * adapters
+    found = pack_flops(*stage("token_sampler", ADAPTED))
+    assert found.token == pytest.approx(through)
+    assert found.label == pytest.approx(4 * VOCABULARY * WIDTH)
+    assert found.pair == pytest.approx(3 * 2 * 2 * WIDTH)
+    # Nothing before the first layer learns: its input needs no gradient.
+    first = 2 * WIDTH * 3 * WIDTH + 2 * RANK * WIDTH
+    alone = pack_flops(*stage(ADAPTED))
+    assert alone.token == pytest.approx(through - first)
+    assert alone.view == pytest.approx(ENCODER + SAMPLER)
+
+
+def test_what_is_computed_again_to_save_memory_does_not_count() -> None:
+    parts = ("encoder", "token_sampler", "llm")
+    again = tuple(f"model.{part}.recompute=true" for part in parts)
+    assert pack_flops(*stage(*parts, changes=again)) == pack_flops(*stage(*parts))
 
 
 @pytest.mark.parametrize("lengths", [(97,), (64, 24, 9), (1, 96)])

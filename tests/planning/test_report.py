@@ -150,10 +150,10 @@ def test_what_would_make_it_fit_is_what_a_plan_with_it_says(tiny, shown):
 
 
 def test_a_model_too_large_at_the_start_is_said(tiny):
-    """5.6 MB of float32 weights; no key of the recipe makes them fewer."""
+    """5.6 MB of float32 weights; no key of this recipe makes them fewer."""
     found = plan(tiny(), gpu=Gpu("smaller", memory=5e6, bf16=1e12, fp32=1e12))
     [noted] = [stage for stage in found.stages if stage.notes]
-    assert "whole model in float32" in noted.notes[0]
+    assert "are more than a GPU has room for before the first pack" in noted.notes[0]
     assert not any(change.fits for change in noted.changes)
 
 

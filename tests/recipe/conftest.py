@@ -13,6 +13,7 @@ from mmcore.interfaces import (
     LLMSpec,
     ObjectiveSpec,
     OptimizerSpec,
+    PatchGrid,
     SourceSpec,
     SyntheticContent,
     TaskSpec,
@@ -82,7 +83,7 @@ class Resampler(_NeverBuilt, TokenSamplerSpec):
     queries: int = attrs.field(default=4, validator=ge(1), metadata=doc("tokens of a view"))
     depth: int = attrs.field(default=2, validator=ge(1), metadata=doc("layers"))
 
-    def tokens_per_view(self, patches: int) -> int:
+    def tokens_per_view(self, grid: PatchGrid) -> int:
         return self.queries
 
 
@@ -94,10 +95,10 @@ class Pool(_NeverBuilt, TokenSamplerSpec):
 
     factor: int = attrs.field(default=2, validator=ge(1), metadata=doc("patches per token"))
 
-    def tokens_per_view(self, patches: int) -> int:
-        if patches % self.factor:
-            raise ValueError(f"factor is {self.factor}, wanted a divisor of {patches}")
-        return patches // self.factor
+    def tokens_per_view(self, grid: PatchGrid) -> int:
+        if grid.patches % self.factor:
+            raise ValueError(f"factor is {self.factor}, wanted a divisor of {grid.patches}")
+        return grid.patches // self.factor
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +125,10 @@ class Grids(_NeverBuilt, TilerSpec):
     @property
     def max_views(self) -> int:
         return 1 + max(cols * rows for cols, rows in self.grids)
+
+    @property
+    def regroups(self) -> bool:
+        return self.whole
 
     def group_sizes(self, view: ViewFormat) -> tuple[int, ...]:
         return (view.patches * self.max_views,) if self.whole else (view.patches,)

@@ -77,7 +77,7 @@ def faults(write, registry):
         ),
         (
             [('use = "resampler"\nqueries = 8\ndepth = 3', 'use = "pool"\nfactor = 3')],
-            "13: model.token_sampler: does not fit the encoder's views of 16 patches: factor is 3,",
+            "13: model.token_sampler: does not fit the encoder's views of 4 x 4 patches: factor is",
         ),
     ],
 )

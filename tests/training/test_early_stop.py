@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -47,6 +48,17 @@ def test_what_is_no_number_is_no_better():
     losses = [{"loss": one} for one in (math.nan, math.nan, 3.0, math.nan, math.inf)]
     assert after(EarlyStop(measure="loss", patience=2), losses) == 2
     assert after(EarlyStop(measure="loss", patience=2), losses[1:]) == 4
+
+
+def test_what_it_could_not_beat_is_told():
+    stop, progress = EarlyStop(measure="score/reading", patience=1), START
+    for score in (0.25, 0.25):
+        progress = stop.heard(progress, {"validation/reading": score})
+    told = "score/reading has not risen above 0.25 in 1 measurement"
+    assert stop.told(progress) == f"stopped early: {told}"
+    never = EarlyStop(measure="loss", patience=1)
+    told = never.told(never.heard(START, {"loss": math.nan}))
+    assert told == "stopped early: loss was not a number in 1 measurement"
 
 
 def test_a_measure_that_is_not_there_when_it_should_be_is_an_error():
@@ -94,8 +106,10 @@ def test_a_stage_ends_early_is_finished_and_says_why(stage_run):
     assert (done.step, done.finished) == (3, True)
     assert [one.step for one in saved] == [1, 2, 3]
     assert saved[-1] == done
-    assert "stopped early: loss has not fallen by more than 100 in 2 measurements" in "\n".join(
-        done.lines()
+    assert done.ended_early in done.lines()
+    assert re.fullmatch(
+        r"stopped early: loss has not fallen more than 100 below [\d.]+ in 2 measurements",
+        done.ended_early,
     )
     assert done.in_stage(1, "next") == attrs.evolve(
         Progress(stage_index=1, stage="next"), step=3, tokens=done.tokens, samples=done.samples

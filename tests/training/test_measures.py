@@ -18,7 +18,8 @@ from mmcore.training.measures import Measured
 from mmcore.training.memory_use import memory_use
 from mmcore.training.part_times import PartTimes
 from mmcore.training.progress import Progress
-from mmcore.training.source_losses import SourceLosses
+from mmcore.training.segment_losses import SegmentLosses
+from mmcore.training.source_losses import sums_by_source
 from mmcore.training.step_clock import StepClock
 from mmcore_registry import hookimpl
 
@@ -65,11 +66,40 @@ def two_sources(pack):
 
 
 def test_losses_are_summed_by_source_and_dispreferred_answers_left_out(pack) -> None:
-    losses = SourceLosses(["b", "a", "unseen"], CPU)
-    losses.add(two_sources(pack), torch.tensor([1.0, 2.0, 4.0, 8.0]))
-    losses.add(attrs.evolve(pack(1), segments=()), torch.tensor([math.inf]))  # a blank one
-    assert losses.take().tolist() == [4.0, 3.0, 0.0]
-    assert losses.take().tolist() == [0.0, 0.0, 0.0]
+    losses = SegmentLosses()
+    losses.hear(two_sources(pack), torch.tensor([1.0, 2.0, 4.0, 8.0]))
+    losses.hear(attrs.evolve(pack(1), segments=()), torch.tensor([math.inf]))  # a blank one
+    assert losses.totals(CPU).tolist() == [3.0, 4.0, 0.0]
+    assert sums_by_source(losses.samples(), ["b", "a", "unseen"]) == [4.0, 3.0, 0.0]
+    assert [len(pack) for pack in losses.packs()] == [2, 0]
+    losses.clear()
+    assert sums_by_source(losses.samples(), ["b", "a"]) == [0.0, 0.0]
+
+
+def test_what_was_read_with_the_step_is_not_waited_for_again(pack) -> None:
+    losses = SegmentLosses()
+    losses.hear(two_sources(pack), torch.tensor([1.0, 2.0, 4.0, 8.0]))
+    losses.read([30.0, 40.0, 0.0])
+    assert [one.total for one in losses.samples()] == [30.0, 40.0]
+    losses.hear(two_sources(pack), torch.tensor([1.0, 2.0, 4.0, 8.0]))
+    assert [one.total for one in losses.samples()] == [3.0, 4.0, 3.0, 4.0]
+
+
+def test_a_step_reads_its_losses_once_from_the_device(watched, monkeypatch) -> None:
+    run, waits = watched(), []
+    tolist = torch.Tensor.tolist
+
+    def counted(self):
+        waits.append(self.numel())
+        return tolist(self)
+
+    monkeypatch.setattr(torch.Tensor, "tolist", counted)
+    steps = train(run)
+    one_objective, two_norms, two_samples = 1, 2, 2
+    assert waits.count(one_objective + two_norms + two_samples) == len(steps)
+    before = len(waits)
+    assert all(one.total > 0 for one in run.segment_losses.samples())
+    assert len(waits) == before, "asking for the samples waited"
 
 
 class Loader:
@@ -122,13 +152,12 @@ def test_being_watched_changes_nothing(watched, stage_run) -> None:
     seen, plain = train(watched()), train(stage_run(steps=3))
     for name in ("loss", "grad_norm", "lr", "tokens"):
         assert [one[name] for one in seen] == [one[name] for one in plain]
-    assert "loss_by_source/s0" not in plain[0]
+    assert "loss_by_source/s0" not in plain[0], "nobody said which sources there are"
 
 
 def test_after_a_stage_nobody_listens_any_more(watched) -> None:
     run = watched()
     train(run)
-    assert run.module.on_nll is None
     assert not run.module._forward_hooks
     assert not run.module._forward_pre_hooks
 

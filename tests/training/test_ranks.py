@@ -13,13 +13,17 @@ import torch
 
 from mmcore.interfaces import World
 from mmcore.training import checkpoint
-from mmcore.training.ranks import (
+from mmcore.training.launched import (
     RanksError,
     first_host,
+    meeting_point,
+    processes_launched,
+    world_from_environment,
+)
+from mmcore.training.ranks import (
     gather_objects,
     seed_step,
     sum_floats,
-    world_from_environment,
 )
 
 
@@ -58,6 +62,42 @@ def test_contradictions_are_named(environment, named) -> None:
 )
 def test_the_first_of_slurms_hosts(nodes, host) -> None:
     assert first_host(nodes) == host
+
+
+SLURM = {
+    "SLURM_PROCID": "0",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_JOB_NODELIST": "login,gpu[07-09]",
+    "SLURM_JOB_ID": "4321",
+    "SLURM_STEP_ID": "2",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"MASTER_ADDR": "a1", "MASTER_PORT": "5000"}, ("a1", 5000)),
+        ({"MASTER_ADDR": "a1"}, ("a1", 29500)),
+        (SLURM, ("login", 15000 + (7 * 4321 + 2) % 16000)),
+        ({**SLURM, "SLURM_STEP_NODELIST": "gpu[07-09]"}, ("gpu07", 15000 + 30249 - 16000)),
+        ({**SLURM, "MASTER_PORT": "6000"}, ("login", 6000)),
+        ({**SLURM, "MASTER_ADDR": "b2", "MASTER_PORT": "6000"}, ("b2", 6000)),
+    ],
+)
+def test_where_the_ranks_meet(environment, expected) -> None:
+    assert meeting_point(environment) == expected
+
+
+def test_without_any_address_it_is_asked_for() -> None:
+    with pytest.raises(RanksError, match="MASTER_ADDR is not set, wanted rank 0's host"):
+        meeting_point({"RANK": "0", "WORLD_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"), [({}, 1), ({"WORLD_SIZE": "4"}, 4), (SLURM, 8)]
+)
+def test_how_many_a_launcher_started(environment, expected) -> None:
+    assert processes_launched(environment) == expected
 
 
 def test_one_process_answers_itself() -> None:

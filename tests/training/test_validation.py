@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmcore.interfaces import World
+from mmcore.training.early_stop import EarlyStop
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.measures import Measured
@@ -48,8 +49,8 @@ class Packs:
 
 @pytest.fixture
 def go(stage_run, pack):
-    def train(steps=6, **changes):
-        ear, run = Ear(), stage_run(steps=steps)
+    def train(steps=6, early_stop=None, **changes):
+        ear, run = Ear(), attrs.evolve(stage_run(steps=steps), early_stop=early_stop)
         if changes:
             changes = {"every_steps": 2, **changes}
             run = attrs.evolve(run, validation=Validation(Packs(pack, range(90, 95)), **changes))
@@ -91,6 +92,19 @@ def test_it_happens_every_so_many_steps_and_at_the_end(go) -> None:
 
 def test_training_does_not_notice(go) -> None:
     assert go()[0].losses == go(keep_best="loss")[0].losses
+
+
+def test_the_steps_own_samples_are_there_after_a_validation(go) -> None:
+    _, alone = go(steps=2)
+    _, run = go(steps=2, keep_best="")
+    assert len(run.segment_losses.samples()) == 2
+    assert run.segment_losses.samples() == alone.segment_losses.samples()
+
+
+def test_an_early_stop_ends_with_a_validation(go) -> None:
+    stop = EarlyStop(measure="loss", patience=1, min_delta=1e9)
+    ear, _ = go(steps=50, early_stop=stop, keep_best="", every_steps=1000)
+    assert [one.step for one in ear.reports] == [len(ear.losses)] != [50]
 
 
 def test_a_best_validation_is_saved_at_once(go) -> None:

@@ -16,10 +16,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from mmcore import load_recipe
-from mmcore.assemble import empty_model, learning
+from mmcore.assemble import initial_model, started
 from mmcore.interfaces import PackedBatch, World
+from mmcore.kit import torch_attention
 from mmcore.planning.pack import PackSize, batch_on_meta, full_pack
 from mmcore.recipe import Recipe, Stage
+
+torch_attention.MOST_SCORES = 0  # the plan is of fused kernels: they keep no scores
 
 STEPS = 2
 """The first makes what later ones find: moments, buffers, tables."""
@@ -49,10 +52,8 @@ def filled(size: PackSize, vocabulary: int) -> PackedBatch:
 
 def train(recipe: Recipe, stage: Stage, packs: int) -> None:
     """Build model and engine, and take the steps."""
-    model = empty_model(recipe.model, recipe.seed, torch.device("cpu"))
-    engine = learning(
-        recipe, stage, model, World(rank=0, size=1, local_rank=0, device="cpu")
-    ).engine
+    initial = initial_model(recipe.model, recipe.seed, torch.device("cpu"), loaded=False)
+    engine = started(recipe, stage, initial, World(device="cpu")).engine
     size = full_pack(recipe.model, stage)
     batch = filled(size, 100)
     divisor = [float(size.tokens)] * len(stage.objectives)

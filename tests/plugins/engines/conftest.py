@@ -13,6 +13,18 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
+COUNTING = """
+import os, runpy, sys
+program, folder = sys.argv[1:]
+sys.argv = [program, folder]
+runpy.run_path(program, run_name="__main__")
+if os.path.isdir("/proc/self/task"):
+    threads = [open(f"/proc/self/task/{one}/comm").read() for one in os.listdir("/proc/self/task")]
+    assert len(threads) == 1, f"threads outlive the groups of ranks: {threads}"
+"""
+"""Runs a program, and fails if threads are left that could outlive Python's own end: that would
+kill the process now and then, after all was done."""
+
 Plan = dict[str, object]
 Launch = Callable[..., list[dict[str, object]]]
 
@@ -35,6 +47,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
             if processes > 1:
                 environment |= {
                     "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
                     "WORLD_SIZE": str(processes),
                     "MASTER_ADDR": "127.0.0.1",
                     "MASTER_PORT": str(port),
@@ -42,7 +55,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
             with (folder / f"rank-{rank}.log").open("w") as log:
                 running.append(
                     subprocess.Popen(
-                        [sys.executable, str(PROGRAMS / program), str(folder)],
+                        [sys.executable, "-c", COUNTING, str(PROGRAMS / program), str(folder)],
                         env=environment,
                         stdout=log,
                         stderr=subprocess.STDOUT,

@@ -116,9 +116,23 @@ def test_a_rank_has_the_larger_part_of_what_does_not_divide():
     assert items["moments"] == 2 * 4 * 334
 
 
-def test_the_whole_module_is_there_at_the_start():
-    for spec in (TorchSpec(), sharing(3, "bf16")):
-        assert spec.memory(**SIZES, ranks=1).start == 4800
+@pytest.mark.parametrize(
+    ("spec", "start"),
+    [
+        (TorchSpec(), 4800),
+        (sharing(0, "fp32"), 4800 + 8000),
+        (sharing(1, "bf16"), 2400 + 2000 + 4000),
+        (sharing(2, "fp32"), 4800 + 2000 + 4000),
+        (sharing(3, "bf16"), 1200 + 2000 + 4000),
+    ],
+)
+def test_what_is_there_before_the_first_step(spec, start):
+    assert spec.memory(**SIZES, ranks=2).start == start
+
+
+def test_zero_1_and_2_copy_what_learns_where_there_are_few_moments():
+    """1,000 numbers of 2 bytes are copied; a sixteenth of the moments is less."""
+    assert sharing(2, "bf16").memory(**SIZES, ranks=16).start == 2400 + 4 * 63 + 2000
 
 
 def test_deepspeeds_own_bucket_where_the_recipe_has_none():

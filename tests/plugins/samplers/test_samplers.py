@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mmcore.interfaces import PatchGrid
 from mmcore_samplers.spec import MLPSpec, PerceiverSpec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "perceiver" / "p1_depth2"
@@ -90,7 +91,7 @@ def test_latents_start_with_their_deviation():
 def test_a_view_becomes_as_many_tokens_as_promised(spec):
     module = spec.build(dim_in=32, dim_out=64, attention="sdpa")
     tokens = module(torch.randn(3, 16, 32), torch.zeros(3, 16, dtype=torch.bool))
-    assert tokens.shape == (3, spec.tokens_per_view(16), 64)
+    assert tokens.shape == (3, spec.tokens_per_view(PatchGrid(4, 4)), 64)
     assert torch.isfinite(tokens).all()
 
 

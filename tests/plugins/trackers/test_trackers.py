@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mmcore.interfaces import Evaluation, KindScore, RunInfo, StepReport, ValidationReport
+from mmcore.interfaces import (
+    Evaluation,
+    Incident,
+    KindScore,
+    RunInfo,
+    StepReport,
+    ValidationReport,
+)
 from mmcore_trackers.json_lines import drop_after
 from mmcore_trackers.spec import JsonLinesSpec, TensorBoardSpec, WandbSpec
 
@@ -117,6 +126,24 @@ def test_a_validation_is_a_line_and_a_point(tmp_path, curves) -> None:
     assert curves("validation/loss") == [(4, 0.5)]
 
 
+SPIKE = Incident(step=4, kind="spike", detail="the loss leapt", sources={"ocr": math.nan})
+
+
+def test_an_incident_is_a_line_and_a_point_with_words(tmp_path, curves) -> None:
+    for spec in (JsonLinesSpec(), TensorBoardSpec(every_steps=3)):
+        tracker = start(spec, tmp_path)
+        tracker.mmcore_incident(SPIKE)
+        tracker.mmcore_run_end("finished")
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 4, "incident": "spike", "detail": "the loss leapt", "by_source/ocr": None}
+    ]
+    assert curves("incident/spike") == [(4, 1.0)]
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    (words,) = events.Tensors("incident/spike/text_summary")
+    assert words.tensor_proto.string_val == [b"the loss leapt"]
+
+
 def test_a_missing_wandb_is_a_fault_of_this_machine(monkeypatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (problem,) = WandbSpec().problems()
@@ -142,6 +169,8 @@ def wandb_history(file: Path) -> list[dict[str, object]]:
         record = wandb_internal_pb2.Record()
         record.ParseFromString(whole)
         whole = b""
+        if record.HasField("alert"):
+            found.append({"alert": record.alert.title, "text": record.alert.text})
         if items := record.history.item:
             named = [(one.key or ".".join(one.nested_key), one.value_json) for one in items]
             found.append({name: json.loads(value) for name, value in named})
@@ -156,18 +185,24 @@ def test_wandb_offline_has_every_value_over_the_runs_own_steps(tmp_path, monkeyp
     for step in (1, 2, 3, 4):
         tracker.mmcore_step_end(report(step, loss=float(step)))
     tracker.mmcore_validated(ValidationReport("sft", 4, {"validation/loss": 0.5}))
+    tracker.mmcore_incident(SPIKE)
     score = KindScore("reading", 20, 0.75, 0.5, 0.9, 0.1)
     tracker.mmcore_evaluated(Evaluation("exact-answer", "sft", "base", 5, (score,)))
     tracker.mmcore_run_end("finished")
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    deadline = time.monotonic() + 60
+    while len(history := wandb_history(file)) < 6 and time.monotonic() < deadline:
+        time.sleep(0.2)  # another process writes it, which may be behind on a busy machine
     told = [
         {name: value for name, value in line.items() if not name.startswith("_")}
-        for line in wandb_history(file)
+        for line in history
     ]
     assert told == [
         {"step": 2, "loss": 2.0},
         {"step": 4, "loss": 4.0},
         {"step": 4, "validation/loss": 0.5},
+        {"step": 4, "incident/spike": 1.0},
+        {"alert": "spike at step 4", "text": "the loss leapt"},
         {"step": 5, "exact-answer/reading": 0.75},
     ]
     known = (tmp_path / "wandb-id").read_text()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ import attrs
 import numpy as np
 import torch
 from PIL import Image
-from torch import distributed
 
 import mmcore
 from mmcore.data.collate import blank_batch, collate
@@ -38,6 +36,7 @@ from mmcore.interfaces import (
 )
 from mmcore.model.trainable import parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
+from mmcore.training.ranks import distributed
 from mmcore.training.step_module import TrainingStep
 from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
 from mmcore_objectives.spec import AutoregressiveSpec
@@ -106,7 +105,7 @@ class Work:
             text=self.text,
             tiler=mmcore.spec("tiler", "anyres"),
             view=self.encoder.view,
-            tokens_per_view=self.sampler.tokens_per_view(self.encoder.view.patches),
+            tokens_per_view=self.sampler.tokens_per_view(self.encoder.view.grid),
             max_tokens=600,
             max_views=40,
         )
@@ -197,17 +196,12 @@ def measure(plan: Plan, work: Work, world: World) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    rank = int(os.environ.get("RANK", "0"))
-    world = World(rank, int(os.environ.get("WORLD_SIZE", "1")), local_rank=rank)
-    if world.size > 1:
-        distributed.init_process_group("gloo")
     work = Work()
     plans = json.loads((folder / "plans.json").read_text())
-    outcome = [measure(plan, work, world) for plan in plans]
-    if world.is_main:
-        (folder / "outcome.json").write_text(json.dumps(outcome))
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    with distributed() as world:
+        outcome = [measure(plan, work, world) for plan in plans]
+        if world.is_main:
+            (folder / "outcome.json").write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":

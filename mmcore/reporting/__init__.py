@@ -1,0 +1,1 @@
+"""What a run wrote down, on one page: curves, tables and what went wrong."""
