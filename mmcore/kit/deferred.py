@@ -13,6 +13,7 @@ parameter starts from depends neither on the parameters beside it nor on when it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -85,12 +86,14 @@ class _Constant:
 
 @attrs.frozen(eq=False)
 class _Step:
-    """One operation: its arguments (tensors as places or constants) and results."""
+    """One operation: its arguments (tensors as places or constants) and results, and torch's
+    default dtype, which decides the dtype of many results."""
 
     function: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     results: Sequence[Place | None]
+    default: torch.dtype
     reads: frozenset[int]
     fresh: frozenset[int]
     covers: frozenset[int]
@@ -147,7 +150,8 @@ class Recording(TorchDispatchMode):
             places = [None if one is None else self.place(one) for one in results]
             covers = fresh | _covered(func, tree)
             args, kwargs = tree_map(self._kept, tree)
-            self._steps.append(_Step(func, args, kwargs, places, reads, fresh, covers))
+            default = torch.get_default_dtype()
+            self._steps.append(_Step(func, args, kwargs, places, default, reads, fresh, covers))
             for key in fresh | writes:
                 self._writers.setdefault(key, []).append(len(self._steps) - 1)
         return out
@@ -236,14 +240,16 @@ class Recording(TorchDispatchMode):
         args, kwargs = tree_map(real, (step.args, step.kwargs))
         if "device" in kwargs:
             kwargs["device"] = CPU
-        if step.draws:
-            name = self._names.setdefault(number, f"step {number}")
-            out = _seeded(self._seeding(name), lambda: step.function(*args, **kwargs))
-        else:
-            out = step.function(*args, **kwargs)
+        with _default_dtype(step.default):
+            if step.draws:
+                name = self._names.setdefault(number, f"step {number}")
+                out = _seeded(self._seeding(name), lambda: step.function(*args, **kwargs))
+            else:
+                out = step.function(*args, **kwargs)
         for place, result in zip(step.results, tree_flatten(out)[0], strict=True):
             if place is None or place.storage not in step.fresh:
                 continue
+            assert result.dtype == place.dtype, (step.function, result.dtype, place.dtype)
             if (place.stride, place.offset) == (result.stride(), result.storage_offset()):
                 made[place.storage] = result.untyped_storage()
             else:
@@ -264,6 +270,17 @@ def _seeded(seed: int, draw: Callable[[], Any]) -> Any:
         return draw()
     finally:
         generator.set_state(before)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Within, torch's default dtype is this one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _empty(size: int) -> torch.UntypedStorage:
