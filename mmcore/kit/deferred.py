@@ -7,7 +7,8 @@ its maker has for initial values and for buffers, costs no memory while it is bu
 from files that are mapped reads a tensor when it is asked for.
 
 Random steps are seeded one by one, by the name of the first tensor that depends on them: what a
-parameter starts from depends neither on the parameters beside it nor on when it is made.
+parameter starts from depends neither on the parameters beside it nor on when it is made. A
+generator that the maker brought is drawn from in the maker's order, as ever.
 """
 
 from __future__ import annotations
@@ -150,13 +151,23 @@ class Recording(TorchDispatchMode):
             places = [None if one is None else self.place(one) for one in results]
             covers = fresh | _covered(func, tree)
             args, kwargs = tree_map(self._kept, tree)
+            self._advance(func, tree)
             default = torch.get_default_dtype()
             self._steps.append(_Step(func, args, kwargs, places, default, reads, fresh, covers))
             for key in fresh | writes:
                 self._writers.setdefault(key, []).append(len(self._steps) - 1)
         return out
 
+    def _advance(self, func: Any, tree: _Call) -> None:
+        """Let a generator that is drawn from by hand go on as far as the draw takes it: that
+        depends on the numbers, so they are made, and dropped."""
+        if any(isinstance(one, torch.Generator) for one in tree_flatten(tree)[0]):
+            args, kwargs = tree_map(self._real, tree)
+            func(*args, **(kwargs | {"device": CPU} if "device" in kwargs else kwargs))
+
     def _kept(self, value: Any) -> Any:
+        if isinstance(value, torch.Generator):
+            return value.clone_state()
         if not isinstance(value, torch.Tensor):
             return value
         if value.is_meta:
@@ -235,6 +246,8 @@ class Recording(TorchDispatchMode):
         def real(value: Any) -> Any:
             if isinstance(value, Place):
                 return value.on(self._within(made, value.storage))
+            if isinstance(value, torch.Generator):
+                return value.clone_state()
             return value.read() if isinstance(value, _Constant) else value
 
         args, kwargs = tree_map(real, (step.args, step.kwargs))

@@ -235,3 +235,19 @@ def test_a_default_dtype_that_held_for_a_while_is_kept_to(make, default_dtype):
     assert found.dtype == default_dtype
     assert torch.equal(found, expected)
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_draws_from_a_generator_are_its_own_and_it_goes_on_behind_them():
+    def make(generator):
+        first = torch.randn(6, generator=generator)
+        second = nn.init.kaiming_uniform_(torch.empty(4, 5), generator=generator)
+        chosen = torch.bernoulli(torch.full((20,), 0.4), generator=generator)
+        return first, second, chosen
+
+    generator, same = (torch.Generator().manual_seed(3) for _ in range(2))
+    recording, *tensors = recorded(lambda: make(generator), "first", "second", "third")
+    after = torch.rand(4, generator=generator)
+    for tensor, expected in zip(tensors, make(same), strict=True):
+        for _ in range(2):
+            assert torch.equal(value(recording, tensor), expected)
+    assert torch.equal(after, torch.rand(4, generator=same))
