@@ -146,6 +146,16 @@ def test_a_started_engine_has_the_weights_of_the_built_model(origin, pretrained)
     assert all(torch.equal(one, buffers[name]) for name, one in initial.model.named_buffers())
 
 
+def test_a_parameter_without_a_value_is_not_trained_from_zeros():
+    recipe = load_recipe(MINI)
+    initial = assemble.initial_model(recipe.model, recipe.seed, CPU)
+    values = dict(initial.values())
+    del values["llm.lm_head.weight"]
+    initial.instead(values)
+    with pytest.raises(AssertionError, match=r"a value: llm\.lm_head\.weight$"):
+        assemble.started(recipe, recipe.stages[0], initial, World(device="cpu"))
+
+
 def test_another_part_or_size_leaves_the_draws_of_the_rest():
     usual = drawn()
     swapped = drawn("model.token_sampler.depth=2", "model.llm.mlp_width=48")
