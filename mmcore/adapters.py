@@ -5,22 +5,22 @@ from __future__ import annotations
 import torch
 
 from mmcore.assemble import empty_model, loras_of
-from mmcore.interfaces import ALL_LINEAR
 from mmcore.model.lora import LoraError
 from mmcore.recipe import Recipe
 
 
 def check_adapters(recipe: Recipe) -> None:
-    """Only a module knows the names of its layers, so it is built on the meta device, where any
-    stage names some.
+    """Only a module knows its layers, so it is built on the meta device, where any stage has
+    adapters.
 
     Raises:
-        LoraError: names every target that is no layer's, with its stage and part.
+        LoraError: names every target that is no layer's, and every part without layers that could
+            have adapters, with its stage.
     """
     wanted = [
         (stage, part, lora) for stage in recipe.stages for part, lora in loras_of(stage).items()
     ]
-    if all(lora.targets == ALL_LINEAR for _, _, lora in wanted):
+    if not wanted:
         return
     model = empty_model(recipe.model, recipe.seed, torch.device("meta"))
     faults = []

@@ -300,12 +300,13 @@ def started(
         initial.place_others(device)
     else:
         initial.filled(device)
+    values = initial.values()
     started = learning(recipe, stage, initial.model, world)
     if states is not None:
         started.engine.restore(states)
     elif recipe.engine.fills:
         assert isinstance(started.engine, FillingEngine), recipe.engine.name
-        started.engine.fill(initial.values())
+        started.engine.fill(values)
     return started
 
 

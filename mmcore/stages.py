@@ -112,6 +112,8 @@ class Stages:
             initial = self._initial(start, stage, files)
             states = start.states() if start is not None and goes_on else None
             learning = assemble.started(self._recipe, stage, initial, self._world, states)
+            model = initial.model
+            del initial  # with the values of parts that were built whole
         largest = self._largest(prepared)
         if self._world.is_main:
             summary = (*map(_learns, learning.parts), *self._audit(stage, prepared))
@@ -123,7 +125,7 @@ class Stages:
         validation = None
         if self._recipe.validation is not None:
             validation = stage_validation(
-                self._recipe, stage, prepared, initial.model, self._world, self._folder
+                self._recipe, stage, prepared, model, self._world, self._folder
             )
         discarded = rollbacks.numbers(self._rollbacks, stage.name)
         saver = self._saver(stage, learning.engine, loader)

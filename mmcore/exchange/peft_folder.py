@@ -21,7 +21,7 @@ from mmcore.exchange.stored import Stored
 from mmcore.interfaces import Lora
 from mmcore.kit.tensor_file import Declared, tensor_folder
 from mmcore.kit.weights import fill_by_name
-from mmcore.model.lora import ADAPTER, is_adapter, peft_config
+from mmcore.model.lora import is_adapter, peft_config
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.checkpoint_tensors import stored_weights
@@ -109,7 +109,13 @@ def _copy(folder: Path, checkpoint: Checkpoint, receipt: Receipt, on_progress: O
 def _names(part: str, checkpoint: Checkpoint) -> dict[str, str]:
     """peft's names of a part's adapters, which leave out what the adapter is called."""
     return {
-        PREFIX + full.removeprefix(f"{part}.").replace(f".{ADAPTER}.", "."): full
+        PREFIX + unnamed(full.removeprefix(f"{part}.")): full
         for full in checkpoint.manifest.tensors
         if full.startswith(f"{part}.") and is_adapter(full)
     }
+
+
+def unnamed(parameter: str) -> str:
+    """The name of an adapter's parameter without what the adapter is called."""
+    layer, matrix, _, own = parameter.rsplit(".", 3)  # of "X.lora_A.default.weight"
+    return f"{layer}.{matrix}.{own}"

@@ -7,12 +7,14 @@ its maker has for initial values and for buffers, costs no memory while it is bu
 from files that are mapped reads a tensor when it is asked for.
 
 Random steps are seeded one by one, by the name of the first tensor that depends on them: what a
-parameter starts from depends neither on the parameters beside it nor on when it is made.
+parameter starts from depends neither on the parameters beside it nor on when it is made. A
+generator that the maker brought is drawn from in the maker's order, as ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -85,12 +87,14 @@ class _Constant:
 
 @attrs.frozen(eq=False)
 class _Step:
-    """One operation: its arguments (tensors as places or constants) and results."""
+    """One operation: its arguments (tensors as places or constants) and results, and torch's
+    default dtype, which decides the dtype of many results."""
 
     function: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     results: Sequence[Place | None]
+    default: torch.dtype
     reads: frozenset[int]
     fresh: frozenset[int]
     covers: frozenset[int]
@@ -147,12 +151,23 @@ class Recording(TorchDispatchMode):
             places = [None if one is None else self.place(one) for one in results]
             covers = fresh | _covered(func, tree)
             args, kwargs = tree_map(self._kept, tree)
-            self._steps.append(_Step(func, args, kwargs, places, reads, fresh, covers))
+            self._advance(func, tree)
+            default = torch.get_default_dtype()
+            self._steps.append(_Step(func, args, kwargs, places, default, reads, fresh, covers))
             for key in fresh | writes:
                 self._writers.setdefault(key, []).append(len(self._steps) - 1)
         return out
 
+    def _advance(self, func: Any, tree: _Call) -> None:
+        """Let a generator that is drawn from by hand go on as far as the draw takes it: that
+        depends on the numbers, so they are made, and dropped."""
+        if any(isinstance(one, torch.Generator) for one in tree_flatten(tree)[0]):
+            args, kwargs = tree_map(self._real, tree)
+            func(*args, **(kwargs | {"device": CPU} if "device" in kwargs else kwargs))
+
     def _kept(self, value: Any) -> Any:
+        if isinstance(value, torch.Generator):
+            return value.clone_state()
         if not isinstance(value, torch.Tensor):
             return value
         if value.is_meta:
@@ -231,19 +246,23 @@ class Recording(TorchDispatchMode):
         def real(value: Any) -> Any:
             if isinstance(value, Place):
                 return value.on(self._within(made, value.storage))
+            if isinstance(value, torch.Generator):
+                return value.clone_state()
             return value.read() if isinstance(value, _Constant) else value
 
         args, kwargs = tree_map(real, (step.args, step.kwargs))
         if "device" in kwargs:
             kwargs["device"] = CPU
-        if step.draws:
-            name = self._names.setdefault(number, f"step {number}")
-            out = _seeded(self._seeding(name), lambda: step.function(*args, **kwargs))
-        else:
-            out = step.function(*args, **kwargs)
+        with _default_dtype(step.default):
+            if step.draws:
+                name = self._names.setdefault(number, f"step {number}")
+                out = _seeded(self._seeding(name), lambda: step.function(*args, **kwargs))
+            else:
+                out = step.function(*args, **kwargs)
         for place, result in zip(step.results, tree_flatten(out)[0], strict=True):
             if place is None or place.storage not in step.fresh:
                 continue
+            assert result.dtype == place.dtype, (step.function, result.dtype, place.dtype)
             if (place.stride, place.offset) == (result.stride(), result.storage_offset()):
                 made[place.storage] = result.untyped_storage()
             else:
@@ -264,6 +283,17 @@ def _seeded(seed: int, draw: Callable[[], Any]) -> Any:
         return draw()
     finally:
         generator.set_state(before)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Within, torch's default dtype is this one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _empty(size: int) -> torch.UntypedStorage:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import ModuleType
 from typing import Any, TypeVar
 
 import attrs
@@ -12,7 +14,7 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import LoadReport, WeightsError
-from mmcore.kit.deferred import Place, Recording, Seeding
+from mmcore.kit.deferred import DeferredError, Place, Recording, Seeding
 
 Module = TypeVar("Module", bound=nn.Module)
 Make = Callable[[], torch.Tensor]
@@ -72,7 +74,8 @@ def build_unfilled(
 ) -> Unfilled:
     """Build a module and fill it without memory, where that can be.
 
-    A module whose maker looks at its values on the way, as few do, is built whole on the CPU.
+    A module whose maker looks at its values on the way, or keeps tensors in objects of its own, as
+    few do, is built whole on the CPU.
 
     Args:
         build: makes the module on the default device.
@@ -88,6 +91,7 @@ def build_unfilled(
         with recording:
             module = build()
             report = load(module)
+        _check_reach(module)
     except WeightsError:
         raise
     except Exception as error:  # whatever it is: a fault of the module's own shows again below
@@ -96,7 +100,7 @@ def build_unfilled(
         report = load(module)
         recording = Recording(seeding)
         warnings.warn(
-            f"{name} is built whole in memory, since it looks at its values while it is built "
+            f"{name} is built whole in memory, since it could not be built without its values "
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]})",
             stacklevel=2,
         )
@@ -153,5 +157,51 @@ def _replace(value: Any, others: Mapping[int, torch.Tensor]) -> Any:
     elif isinstance(value, list):
         value[:] = [_replace(inner, others) for inner in value]
     elif isinstance(value, tuple) and any(True for _ in _within(value)):
-        return tuple(_replace(inner, others) for inner in value)
+        inside = [_replace(inner, others) for inner in value]
+        return type(value)(*inside) if hasattr(value, "_fields") else tuple(inside)
     return value
+
+
+def _check_reach(module: nn.Module) -> None:
+    """Whether ``_replace`` finds every tensor without numbers that a module keeps.
+
+    Raises:
+        DeferredError: one is kept in an object of another kind; names the attribute.
+    """
+    within = {id(one) for one in (*module.parameters(), *_tensors(module))}
+    seen = {id(one) for one in module.modules()}
+    for path, one in module.named_modules():
+        for attribute, value in vars(one).items():
+            if any(tensor.is_meta and id(tensor) not in within for tensor in _held(value, seen)):
+                name = f"{path}.{attribute}".removeprefix(".")
+                raise DeferredError(
+                    f"{name} keeps a tensor in a {type(value).__name__}, where it would stay "
+                    "without numbers; a module, dict, list or tuple can keep one"
+                )
+
+
+def _held(value: object, seen: set[int]) -> Iterator[torch.Tensor]:
+    """Tensors that a value holds in whatever kind of object.
+
+    Args:
+        seen: identities of what is not to be looked into; what is, is added.
+    """
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif id(one) not in seen and not isinstance(one, type | ModuleType):
+            seen.add(id(one))
+            if isinstance(one, dict):
+                waiting += one.values()
+            elif isinstance(one, list | tuple | set | frozenset | deque):
+                waiting += one
+            waiting += getattr(one, "__dict__", {}).values()
+            waiting += [getattr(one, name, None) for name in _slots(type(one))]
+
+
+def _slots(kind: type) -> Iterator[str]:
+    for one in kind.__mro__:
+        slots = vars(one).get("__slots__", ())
+        yield from [slots] if isinstance(slots, str) else slots

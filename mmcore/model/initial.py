@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Self
 
@@ -59,12 +59,17 @@ class Initial:
         for part in self._parts:
             part.place_others(device)
 
-    def values(self) -> Iterator[tuple[str, Make]]:
+    def values(self) -> list[tuple[str, Make]]:
         """Every parameter that came with the model, under the name that it has now, and what makes
-        its value on the CPU. One that was put in later keeps what it has."""
-        for name, parameter in self.model.named_parameters():
-            if id(parameter) in self._values:
-                yield name, self._values[id(parameter)]
+        its value on the CPU. One that was put in later keeps what it has.
+
+        To be asked for before an engine gives parameters storage: whether each that needs a value
+        has one can be told no more afterwards.
+        """
+        named = dict(self.model.named_parameters())
+        lacking = [n for n, one in named.items() if one.is_meta and id(one) not in self._values]
+        assert not lacking, f"nothing gives these parameters a value: {', '.join(lacking)}"
+        return [(n, self._values[id(one)]) for n, one in named.items() if id(one) in self._values]
 
     @torch.no_grad()
     def filled(self, device: torch.device) -> VisionLanguageModel:

@@ -40,7 +40,7 @@ def heard(clock: StepClock) -> Iterator[None]:
     look at an empty list. A call that returns before its work is done (``async_op``) counts as
     long as the call takes.
     """
-    _wrap()
+    wrap_collectives()
     _listening.append(clock)
     try:
         yield
@@ -50,10 +50,6 @@ def heard(clock: StepClock) -> Iterator[None]:
 
 def wrap_collectives() -> None:
     """To be called before an engine for several processes is made."""
-    _wrap()
-
-
-def _wrap() -> None:
     global _wrapped
     if _wrapped or not distributed.is_available():
         return

@@ -113,7 +113,8 @@ class DeepSpeedEngine:
             # and DeepSpeed does no more than reduce.
             self._wrapped.buffered_allreduce_fallback()
             self._part_norms = norms_by_part(self._groups)
-            return clip_and_step(self._shards.optimizer, self._learning, self._clip_norm)
+            norms = self._part_norms.values()
+            return clip_and_step(self._shards.optimizer, self._learning, self._clip_norm, norms)
         self._wrapped.step()
         self._part_norms = self._group_norms.by_part(self._device)
         norm = self._wrapped.get_global_grad_norm()
@@ -157,8 +158,9 @@ class DeepSpeedEngine:
             steps.setdefault(state.steps, state.name)
             for name in names:
                 value = state.moments.get(name)
-                missing = torch.zeros(state.weight.shape)
-                self._shards.set_moment(parameter, name, missing if value is None else value)
+                if value is None:
+                    value = torch.zeros(state.weight.shape)
+                self._shards.set_moment(parameter, name, value)
         if len(steps) > 1:
             told = ", ".join(f"{name!r} {count}" for count, name in steps.items())
             raise ValueError(f"DeepSpeed counts updates once for all parameters, had: {told}")

@@ -11,8 +11,8 @@ import torch
 from mmcore.interfaces import ParameterGroup
 
 OF_GROUP = "get_grad_norm_direct"
-"""Of DeepSpeed's ZeRO optimizers: the norm of one group over all ranks, asked for once a step and
-group, in the order of the groups."""
+"""Of DeepSpeed's ZeRO optimizers: the norm of one group, or piece of one, over all ranks, asked for
+once a step and group, in the order of the groups."""
 
 OF_ALL = "get_grads_for_norm"
 """Of its optimizer for bfloat16 at stage 1, which asks for the reduced gradients of all groups."""
@@ -36,7 +36,9 @@ class ZeroGroupNorms:
     """
 
     def __init__(self, optimizer: Any, groups: Sequence[ParameterGroup], zero: int) -> None:
-        self._parts = [group.part for group in groups]
+        # Stage 3 cuts a large group into pieces, and asks for the norm of each.
+        pieces = getattr(optimizer, "sub_group_to_group_id", None) or range(len(groups))
+        self._parts = [groups[pieces[index]].part for index in range(len(pieces))]
         self._optimizer, self._found = optimizer, list[Any]()
         if zero and hasattr(optimizer, OF_GROUP):
             setattr(optimizer, OF_GROUP, self._of_group(getattr(optimizer, OF_GROUP)))

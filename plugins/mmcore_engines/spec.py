@@ -109,8 +109,9 @@ class DeepSpeedSpec(EngineSpec):
     """DeepSpeed: many processes, with weights, gradients and moments shared out by ZeRO.
 
     The optimizer's weights, moments and gradient sums are float32 in every stage. With
-    ``precision = "bf16"`` and ``zero >= 1`` the forward works on bfloat16 copies; with
-    ``zero = 0`` it works on the float32 weights under autocast. Buffers stay float32.
+    ``precision = "bf16"`` and ``zero >= 1`` the forward works on bfloat16 copies, and weights that
+    do not learn are these alone; with ``zero = 0`` it works on the float32 weights under autocast.
+    Buffers stay float32.
     """
 
     name: ClassVar[str] = "deepspeed"

@@ -71,7 +71,8 @@ class TorchEngine:
     def step(self, multiplier: float) -> torch.Tensor:
         self._part_norms = norms_by_part(self._groups)
         set_learning_rates(self._optimizer, self._rates, multiplier)
-        return clip_and_step(self._optimizer, self._learning, self._clip_norm)
+        norms = self._part_norms.values()
+        return clip_and_step(self._optimizer, self._learning, self._clip_norm, norms)
 
     def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
         learning = {id(parameter) for parameter in self._learning}

@@ -16,7 +16,10 @@ def set_learning_rates(optimizer: Optimizer, rates: Sequence[float], multiplier:
 
 
 def clip_and_step(
-    optimizer: Optimizer, parameters: Iterable[nn.Parameter], clip_norm: float
+    optimizer: Optimizer,
+    parameters: Iterable[nn.Parameter],
+    clip_norm: float,
+    norms: Iterable[torch.Tensor],
 ) -> torch.Tensor:
     """Clip the gradients to ``clip_norm``, update, and clear them.
 
@@ -24,12 +27,16 @@ def clip_and_step(
     that take ``found_inf`` (torch's fused ones: the protocol of ``torch.amp.GradScaler``) decide
     so on the device; for any other the host waits for the norm.
 
+    Args:
+        norms: of the gradients, in groups that have each of them once.
+
     Returns:
         the norm before clipping, a float32 scalar on the device.
     """
     learning = [parameter for parameter in parameters if parameter.grad is not None]
-    gradients = [parameter.grad for parameter in learning if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients).float()
+    device = learning[0].device if learning else torch.device("cpu")
+    # That of a part without gradients is on no device in particular.
+    norm = torch.nn.utils.get_total_norm([one.to(device) for one in norms]).float()
     if clip_norm != float("inf"):
         torch.nn.utils.clip_grads_with_norm_(learning, clip_norm, norm)
     finite = torch.isfinite(norm)

@@ -1,13 +1,16 @@
 """Stages one at a time, from other weights, with adapters, and ended early: as a user types it."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 import mmcore
+from mmcore import assemble, stages
 from mmcore.exchange.stored import open_stored
 from mmcore.training import checkpoint
 
@@ -98,6 +101,26 @@ def test_weights_of_another_model_are_refused_with_all_that_differs(workplace):
         "run", "mini.toml", "--set", "name=o", "--from", "nothing", fails=True
     )
     assert "wanted a run folder with a checkpoint, a checkpoint or a model folder" in output
+
+
+def test_what_makes_the_values_is_let_go_before_the_first_step(workplace, monkeypatch):
+    kept, left = [], []
+    started, train = assemble.started, stages.train_stage
+
+    def starting(recipe, stage, initial, world, states=None):
+        kept.append(weakref.ref(initial))
+        return started(recipe, stage, initial, world, states)
+
+    def training(*args, **kwargs):
+        gc.collect()
+        left.append(kept.pop()())
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(assemble, "started", starting)
+    monkeypatch.setattr(stages, "train_stage", training)
+    mmcore.run(mmcore.load_recipe("mini.toml"), max_steps=1)
+    mmcore.run(mmcore.load_recipe("mini.toml"), max_steps=2)
+    assert left == [None, None]
 
 
 def test_stages_that_have_not_begun_may_change(workplace):

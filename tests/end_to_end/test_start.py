@@ -77,6 +77,10 @@ def written(root: Path, part: str, recipe: Recipe) -> str:
 
 
 PRECISIONS = ("fp32", "bf16")
+WHOLE_TO_NONE = [
+    "engine.overrides={zero_optimization={stage3_param_persistence_threshold=0}}",
+]
+"""DeepSpeed keeps parameters of less than 100,000 numbers whole at stage 3: all that are here."""
 ENGINES = {
     "torch": ["engine.use=torch"],
     **{
@@ -84,6 +88,7 @@ ENGINES = {
             "engine.use=deepspeed",
             f"engine.zero={zero}",
             f"engine.precision={precision}",
+            *(WHOLE_TO_NONE if zero == 3 else ()),
         ]
         for zero in (0, 1, 2, 3)
         for precision in PRECISIONS
@@ -94,8 +99,8 @@ ORIGINS = ("drawn", "files")
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory, pretrained) -> dict[tuple[str, str, int], dict[str, str]]:
-    """Hashes of the weights by engine, origin and number of processes."""
+def outcomes(tmp_path_factory, pretrained) -> dict[tuple[str, str, int], dict[str, dict[str, str]]]:
+    """Hashes of the weights, and of their copies, by engine, origin and number of processes."""
     overrides = {"drawn": [], "files": pretrained}
     root = tmp_path_factory.mktemp("started")
     found = {}
@@ -106,7 +111,7 @@ def outcomes(tmp_path_factory, pretrained) -> dict[tuple[str, str, int], dict[st
             for engine, origin, _ in keys
         ]
         results = launched(root / str(processes), plans, processes)
-        found |= dict(zip(keys, (one["weights"] for one in results), strict=True))
+        found |= dict(zip(keys, results, strict=True))
     return found
 
 
@@ -117,7 +122,8 @@ def outcomes(tmp_path_factory, pretrained) -> dict[tuple[str, str, int], dict[st
     ("engine", "processes"), [("ZeRO 3, bf16", 1), *((engine, 2) for engine in SHARED)]
 )
 def test_every_engine_starts_from_the_same_weights(outcomes, engine, origin, processes):
-    expected, found = outcomes["torch", origin, 1], outcomes[engine, origin, processes]
+    reference, outcome = outcomes["torch", origin, 1], outcomes[engine, origin, processes]
+    expected, found = reference["weights"], outcome["weights"]
     assert found.keys() == expected.keys()
     differing = {name for name in expected if found[name] != expected[name]}
     # What never learns has no float32 weight: where the module's own are bfloat16, it is that.
@@ -125,6 +131,7 @@ def test_every_engine_starts_from_the_same_weights(outcomes, engine, origin, pro
     assert bool(differing) == (copies and origin == "drawn")
     model = assemble.empty_model(load_recipe(MINI).model, 0, torch.device("meta"))
     assert differing <= model.frozen_for_good
+    assert outcome["copies"] == reference["rounded" if copies else "weights"]
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -144,6 +151,16 @@ def test_a_started_engine_has_the_weights_of_the_built_model(origin, pretrained)
     buffers = dict(built.named_buffers())
     assert buffers.keys() == dict(initial.model.named_buffers()).keys()
     assert all(torch.equal(one, buffers[name]) for name, one in initial.model.named_buffers())
+
+
+def test_a_parameter_without_a_value_is_not_trained_from_zeros():
+    recipe = load_recipe(MINI)
+    initial = assemble.initial_model(recipe.model, recipe.seed, CPU)
+    values = dict(initial.values())
+    del values["llm.lm_head.weight"]
+    initial.instead(values)
+    with pytest.raises(AssertionError, match=r"a value: llm\.lm_head\.weight$"):
+        assemble.started(recipe, recipe.stages[0], initial, World(device="cpu"))
 
 
 def test_another_part_or_size_leaves_the_draws_of_the_rest():

@@ -6,14 +6,14 @@ import json
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 from transformers import Phi3Config, Phi3ForCausalLM
 
 import mmcore
 from mmcore.exchange import export_model, open_stored
-from mmcore.exchange.peft_folder import targets
+from mmcore.exchange.peft_folder import targets, unnamed
 from mmcore.training import checkpoint
 
 LORA = (
@@ -91,6 +91,17 @@ def test_a_run_without_adapters_says_so(trained, tmp_path):
     with pytest.raises(ValueError, match="has no adapters to write"):
         export_model(trained, tmp_path / "out", "peft")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_layer_may_be_called_as_the_adapter_is():
+    """peft's own names of what it writes are the reference."""
+    part = nn.Sequential()
+    part.add_module("default", nn.ModuleDict({"up": nn.Linear(2, 2)}))
+    model = get_peft_model(part, LoraConfig(target_modules=["up"]))
+    theirs = set(get_peft_model_state_dict(model))
+    named = [name for name, _ in model.named_parameters() if "lora_" in name]
+    assert {unnamed(name) for name in named} == theirs
+    assert "base_model.model.default.up.lora_A.weight" in theirs
 
 
 def test_layers_are_named_by_their_ends_where_that_says_it():

@@ -201,3 +201,53 @@ def test_a_tensor_that_was_written_in_part_alone_has_no_value():
         bare.fill_(1.0)
         bare[2].fill_(3.0)
     assert value(recording, bare).sum(dim=1).tolist() == [4, 4, 12, 4]
+
+
+@pytest.fixture(params=[torch.bfloat16, torch.float64])
+def default_dtype(request):
+    """Another default dtype than torch's own, as transformers sets it while it builds a model."""
+    before = torch.get_default_dtype()
+    yield request.param
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.ones(6),
+        lambda: torch.randn(6),
+        lambda: torch.full((6,), 2.5),
+        lambda: torch.arange(6) / 8,
+        lambda: torch.arange(6).sqrt(),
+    ],
+)
+def test_a_default_dtype_that_held_for_a_while_is_kept_to(make, default_dtype):
+    def inside():
+        torch.set_default_dtype(default_dtype)
+        try:
+            return make()
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    recording, tensor = recorded(inside, "first")
+    expected = drawn(SEEDS["first"], inside)
+    found = value(recording, tensor)
+    assert found.dtype == default_dtype
+    assert torch.equal(found, expected)
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_draws_from_a_generator_are_its_own_and_it_goes_on_behind_them():
+    def make(generator):
+        first = torch.randn(6, generator=generator)
+        second = nn.init.kaiming_uniform_(torch.empty(4, 5), generator=generator)
+        chosen = torch.bernoulli(torch.full((20,), 0.4), generator=generator)
+        return first, second, chosen
+
+    generator, same = (torch.Generator().manual_seed(3) for _ in range(2))
+    recording, *tensors = recorded(lambda: make(generator), "first", "second", "third")
+    after = torch.rand(4, generator=generator)
+    for tensor, expected in zip(tensors, make(same), strict=True):
+        for _ in range(2):
+            assert torch.equal(value(recording, tensor), expected)
+    assert torch.equal(after, torch.rand(4, generator=same))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
@@ -51,6 +54,68 @@ def test_what_is_no_parameter_is_there_again():
     assert module.first_rows.sum() == 0, "they share a storage no more"
     assert module.weight.is_meta
     assert set(module.state_dict()) == set(whole.state_dict())
+
+
+class Angles(NamedTuple):
+    sines: torch.Tensor
+    base: float
+
+
+class NamedAngles(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.angles = Angles(torch.arange(3.0).sin(), 0.5)
+
+
+def test_a_named_tuple_stays_one():
+    made = unfilled(NamedAngles)
+    made.place_others(CPU)
+    assert isinstance(made.module.angles, Angles)
+    assert torch.equal(made.module.angles.sines, torch.arange(3.0).sin())
+    assert made.module.angles.base == 0.5
+
+
+class Holder:
+    def __init__(self, held):
+        self.held = held
+
+
+class SlottedHolder:
+    __slots__ = ("held",)
+
+    def __init__(self, held):
+        self.held = held
+
+
+def unregistered(held):
+    module = nn.Module()
+    module.held = held
+    return [module]
+
+
+class Holding(nn.Module):
+    def __init__(self, hold):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.inner = nn.Module()
+        self.inner.box = {"key": hold(torch.arange(3.0).sin())}
+
+
+@pytest.mark.parametrize("hold", [Holder, SlottedHolder, unregistered, lambda held: deque([held])])
+def test_a_tensor_in_an_object_that_is_not_looked_into_has_numbers_all_the_same(hold):
+    with pytest.warns(UserWarning, match=r"built whole .* inner\.box keeps a tensor in a dict"):
+        made = unfilled(lambda: Holding(hold))
+    made.place_others(CPU)
+    box = made.module.inner.box["key"]
+    one = box[0] if isinstance(box, list | deque) else box
+    held = getattr(one, "held", one)
+    assert torch.equal(held, torch.arange(3.0).sin())
+
+
+def test_objects_without_tensors_are_no_reason_to_build_a_module_whole():
+    made = unfilled(lambda: Holding(lambda held: Holder(nn.Module)))
+    assert made.module.weight.is_meta
 
 
 def test_a_parameter_that_becomes_another_stays_the_one_that_others_know():

@@ -112,3 +112,12 @@ def test_one_that_was_put_in_later_keeps_what_it_has():
     values = dict(one.values())
     assert "llm.added" not in values
     assert one.filled(CPU).llm.added.tolist() == [4, 4]
+
+
+def test_a_parameter_that_nothing_gives_a_value_is_named():
+    one = initial()
+    values = dict(one.values())
+    del values["llm.still"], values["encoder.weight"]
+    one.instead(values)
+    with pytest.raises(AssertionError, match=r"a value: encoder\.weight, llm\.still$"):
+        one.filled(CPU)

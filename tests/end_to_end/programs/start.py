@@ -1,7 +1,8 @@
 """A program of one rank: starts stages of recipes, and tells what the engines hold afterwards.
 
 Arguments: a folder with ``plans.json``, a list of {"recipe": path, "set": overrides}. Rank 0 writes
-``outcome.json``: for every plan the SHA-256 of every weight, and what it took from the host.
+``outcome.json``: for every plan the SHA-256 of every weight, of that weight rounded to bfloat16,
+and of the copy that the forward pass uses; and what it took from the host.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from deepspeed import zero
 
 from mmcore import assemble, load_recipe
 from mmcore.training.ranks import barrier, distributed, gather_objects
@@ -76,15 +78,22 @@ def start(plan: dict, world) -> dict:
     finally:
         deepspeed_engine.place_shares = place
         deepspeed_engine.DeepSpeedEngine.fill = fill
-    hashes = {
-        state.name: hashlib.sha256(
-            state.weight.float().contiguous().view(-1).view(torch.uint8).numpy()
-        ).hexdigest()
-        for state in (begun.engine.parameter_states() if plan.get("hashes", True) else ())
-    }
+    hashes: dict = {"weights": {}, "rounded": {}, "copies": {}}
+    if plan.get("hashes", True):
+        for state in begun.engine.parameter_states():
+            hashes["weights"][state.name] = digest(state.weight)
+            hashes["rounded"][state.name] = digest(state.weight.bfloat16())
+        for name, parameter in initial.model.named_parameters():
+            with zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
+                hashes["copies"][name] = digest(parameter.detach())
     begun.engine.close()
     barrier()
-    return {"weights": hashes, "memory": gather_objects(found)}
+    return {**hashes, "memory": gather_objects(found)}
+
+
+def digest(tensor: torch.Tensor) -> str:
+    numbers = tensor.float().contiguous().view(-1).view(torch.uint8)
+    return hashlib.sha256(numbers.numpy()).hexdigest()
 
 
 def main(folder: Path) -> None:

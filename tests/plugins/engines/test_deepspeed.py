@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import torch
 
 ALL, EARLY, LATE = {"first": 0, "last": 6}, {"first": 0, "last": 3}, {"first": 3, "last": 6}
 STAGES = (0, 1, 2, 3)
@@ -94,6 +95,17 @@ def test_bfloat16_stays_near_torch_and_buffers_stay_float32(alone, together, zer
     outcome = together["bf16", zero]
     assert outcome["losses"] == pytest.approx(alone["bf16"]["losses"], rel=0.03)
     assert outcome["scale"] == alone["all"]["scale"]
+
+
+@pytest.mark.parametrize("zero", STAGES)
+def test_bfloat16_rounds_what_does_not_learn_and_that_alone(alone, together, zero: int) -> None:
+    whole, found = alone["bf16"]["weights"], together["bf16", zero]["weights"]
+    for name in ("frozen.weight", "frozen.bias"):
+        own = torch.tensor(whole[name])
+        assert found[name] == (own.bfloat16().float() if zero else own).tolist()
+    assert whole["frozen.weight"] == together["all", zero]["weights"]["frozen.weight"]
+    learned = torch.tensor(found["layer.weight"])
+    assert not torch.equal(learned, learned.bfloat16().float())
 
 
 @pytest.mark.parametrize("zero", STAGES)

@@ -85,6 +85,24 @@ def test_steps_are_adamw_on_the_clipped_sum_of_the_packs() -> None:
         torch.testing.assert_close(dict(module.named_parameters())[name], one, atol=2e-6, rtol=1e-5)
 
 
+def test_every_gradient_is_measured_once(monkeypatch) -> None:
+    """What is measured of the parts makes up the whole."""
+    module, engine = build(AdamWSpec(lr=0.1))
+    engine.backward(rows(0), [1.0])
+    gradients = [one.grad.clone() for one in module.parameters() if one.grad is not None]
+    measured, measure = [], torch.nn.utils.get_total_norm
+
+    def measuring(tensors, *args, **kwargs):
+        measured.extend(one.numel() for one in tensors)
+        return measure(tensors, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.utils, "get_total_norm", measuring)
+    norm = engine.step(1.0)
+    assert measured == [12, 3, 1]  # weight, bias, the norm of the one part
+    assert float(norm) == pytest.approx(float(measure(gradients)), rel=1e-6)
+    assert float(engine.part_norms()["llm"]) == float(norm)
+
+
 @attrs.frozen(kw_only=True)
 class PlainSpec(AdamWSpec):
     """AdamW of the kind that knows nothing of ``found_inf``."""

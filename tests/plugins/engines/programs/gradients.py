@@ -44,8 +44,11 @@ from mmcore_objectives.spec import AutoregressiveSpec
 Plan = dict[str, Any]
 PARTS = ("encoder", "token_sampler", "llm")
 GRADIENT = "gradient"
-SMALL_BUCKETS = {"zero_optimization": {"reduce_bucket_size": 100_000}}
-"""DeepSpeed's own of a gigabyte are made anew for every pack."""
+AS_LARGE = {
+    "zero_optimization": {"reduce_bucket_size": 100_000, "stage3_param_persistence_threshold": 0}
+}
+"""DeepSpeed's own buckets of a gigabyte are made anew for every pack, and at stage 3 it keeps small
+parameters whole."""
 
 HEAD_ROWS = 16
 """Fewer than most packs' labels: the head makes its logits in more or fewer chunks."""
@@ -163,7 +166,7 @@ def engine_of(plan: Plan, model: VisionLanguageModel, world: World) -> Engine:
     keys = {"precision": plan.get("precision", "fp32")}
     if "zero" in plan:
         keys |= {key: plan[key] for key in ("zero", "offload", "overlap") if key in plan}
-        keys["overrides"] = {**SMALL_BUCKETS, **plan.get("overrides", {})}
+        keys["overrides"] = {**AS_LARGE, **plan.get("overrides", {})}
     return (DeepSpeedSpec if "zero" in plan else TorchSpec)(**keys).build(
         module=TrainingStep(model, [AutoregressiveSpec().build()], [1.0]),
         groups=parameter_groups(model, [(part, 1.0) for part in train], 0.1),

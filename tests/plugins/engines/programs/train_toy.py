@@ -20,8 +20,15 @@ from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
 from mmcore_optim.spec import AdamWSpec
 
 VOCABULARY, WIDTH, PACKS = 11, 6, 4
-SMALL_BUCKETS = {"zero_optimization": {"reduce_bucket_size": 100_000}}
-"""DeepSpeed's own of a gigabyte are made anew for every pack."""
+AS_LARGE = {
+    "zero_optimization": {
+        "reduce_bucket_size": 100_000,
+        "stage3_param_persistence_threshold": 0,
+        "sub_group_size": 40,
+    }
+}
+"""DeepSpeed's own buckets of a gigabyte are made anew for every pack. At stage 3 it keeps small
+parameters whole, and a group in one piece: neither holds for a real model."""
 
 
 class Toy(nn.Module):
@@ -95,7 +102,7 @@ def build(plan: dict[str, object], world: World, objective: NextToken) -> tuple[
     optimizer = AdamWSpec(lr=0.05, clip_norm=float(str(plan.get("clip_norm", 0.5))))
     precision = plan.get("precision", "fp32")
     spec = (
-        DeepSpeedSpec(zero=plan["zero"], precision=precision, overrides=SMALL_BUCKETS)
+        DeepSpeedSpec(zero=plan["zero"], precision=precision, overrides=AS_LARGE)
         if "zero" in plan
         else TorchSpec(precision=precision)
     )
