@@ -33,6 +33,7 @@ from mmcore.training.checkpoint_format import (
 )
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import gather_objects
+from mmcore.training.stalls import note
 
 FILE_BYTES = 512 * 2**20
 """A file is closed when it has grown so large: what a rank holds in memory at a time."""
@@ -107,6 +108,7 @@ def save(
     writing = begin(root, header.progress.step, world)
     share = Share(writing, world.rank)
     for state in engine.parameter_states(world.rank, world.size):
+        note(f"saving {state.name}")
         share.add(state)
         del state  # of a large model it is gigabytes, and the next one is made now
         share.write_full()

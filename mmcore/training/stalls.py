@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmcore.interfaces import World
-from mmcore.training.ranks import barrier
+from mmcore.training.ranks import PATIENCE, barrier
 
 FOLDER = "stalls"
 """Where in the run folder the ranks' last words are."""
@@ -48,6 +48,22 @@ def note(doing: str, step: int | None = None) -> None:
     """
     if _active is not None:
         _active.note(doing, step)
+
+
+@contextmanager
+def patient(doing: str) -> Iterator[None]:
+    """Within, this process may say nothing for as long as ranks wait for one another: it waits for
+    a disk, or for a rank that does. A disk that hangs would hang the next start as well.
+
+    Args:
+        doing: as for ``note``.
+    """
+    if _active is None:
+        yield
+        return
+    with _active.patient():
+        note(doing)
+        yield
 
 
 @contextmanager
@@ -86,6 +102,7 @@ class Watch:
         self._doing, self._idle = "starting", 0.0
         self._step: int | None = None
         self._first = True
+        self._patient = 0
         self._before = self._files()
         self._listener: threading.Thread | None = None
         self._heard = False
@@ -99,13 +116,24 @@ class Watch:
             self._step = step
         self._doing, self._idle = doing, 0.0
 
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """See the function of that name; may be entered within itself."""
+        self._patient += 1
+        try:
+            yield
+        finally:
+            self._idle = 0.0  # before the limit is lower again
+            self._patient -= 1
+
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
 
     @property
     def _limit(self) -> float:
-        return self._seconds * (FIRST if self._first else 1.0)
+        usual = self._seconds * (FIRST if self._first else 1.0)
+        return max(usual, PATIENCE.total_seconds()) if self._patient else usual
 
     def _watch(self) -> None:
         tick = min(5.0, self._seconds / 4)
