@@ -214,7 +214,9 @@ class Share:
             try:
                 self._files[name] = write_file(self._folder / name, encoded(tensors))
             except OSError as error:
-                self._failure = f"{self._folder / name}: {error.strerror}"
+                self._failure = f"{self._folder / name}: {error.strerror or error}"
+            except Exception as error:  # told by every rank, as an error of the checkpoint
+                self._failure = f"{self._folder / name}: {type(error).__name__}: {error}"
 
     def write(self) -> None:
         """Write all that is left."""
@@ -259,6 +261,8 @@ def _on_main(root: Path, world: World, action: Callable[[], str | None]) -> str:
             answer = action() or ""
         except OSError as error:
             failure = str(error)
+        except Exception as error:  # or the other ranks would wait for this one
+            failure = f"{type(error).__name__}: {error}"
     answer, failure = gather_objects((answer, failure))[0]
     if failure:
         raise CheckpointError(f"the checkpoint was not saved: {failure}; {_left(root)}")
