@@ -25,7 +25,7 @@ from mmcore.training.checkpoint_write import (
     save,
 )
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import barrier, gather_objects
+from mmcore.training.ranks import barrier, gather_floats, gather_objects
 from mmcore.training.stalls import note, patient
 
 
@@ -116,14 +116,17 @@ class Saver:
             with patient("waiting for a checkpoint to be written"):
                 if wait:
                     self._flight.thread.join()
-                everyone = gather_objects(self._flight.written())
-                whole = [one for one in everyone if one is not None]
-                if len(whole) == len(everyone):
-                    self._complete(whole)
+                if wait or self._all_written():
+                    self._complete(gather_objects(self._flight.written()))
         if wait and self._removal is not None:
             with patient("waiting for an old checkpoint to be deleted"):
                 self._removal.join()
             self._removal = None
+
+    def _all_written(self) -> bool:
+        """A number of every rank, after every step: their tables of tensors are told once."""
+        assert self._flight is not None
+        return all(done for (done,) in gather_floats([not self._flight.thread.is_alive()]))
 
     def _complete(self, everyone: Sequence[Written]) -> None:
         flight, self._flight = self._flight, None
@@ -150,23 +153,13 @@ class _Flight:
     header: Header
     lanes: Mapping[int, object]
     thread: threading.Thread = attrs.field(init=False)
-    fault: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.thread = _started(self._write, "writing a checkpoint")
+        self.thread = _started(self.share.write, "writing a checkpoint")
 
-    def written(self) -> Written | None:
-        """What this rank wrote; None while it is at it."""
-        if self.thread.is_alive():
-            return None
-        written = self.share.written(self.lanes)
-        return attrs.evolve(written, failure=self.fault) if self.fault else written
-
-    def _write(self) -> None:
-        try:
-            self.share.write()
-        except Exception as error:  # told by every rank, as an error of the checkpoint
-            self.fault = f"{type(error).__name__}: {error}"
+    def written(self) -> Written:
+        """What this rank wrote; it is not at it any more."""
+        return self.share.written(self.lanes)
 
 
 def _started(action: Callable[[], None], name: str) -> threading.Thread:

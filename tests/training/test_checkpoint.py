@@ -70,14 +70,14 @@ def root(tmp_path: Path) -> Path:
 
 def test_an_error_of_any_kind_is_one_of_the_checkpoint_and_told_by_all(root, monkeypatch) -> None:
     first = save(root, 1, module())
-    with pytest.raises(CheckpointError, match="ValueError: .*step-00000001 is whole"):
+    with pytest.raises(CheckpointError, match=r"ValueError: .*step-00000001 is whole"):
         save(root, 2, module(), lanes={3: {"row": float("nan")}})  # of what rank 0 writes for all
 
     def broken(path: Path, content: object) -> None:
         raise RuntimeError("the disk is on fire")
 
     monkeypatch.setattr(checkpoint_write, "write_file", broken)
-    with pytest.raises(CheckpointError, match="rank 0: .*RuntimeError: the disk is on fire"):
+    with pytest.raises(CheckpointError, match=r"rank 0: .*RuntimeError: the disk is on fire"):
         save(root, 2, module())
     assert checkpoint.latest(root) == first
 

@@ -102,6 +102,20 @@ def test_training_goes_on_and_what_is_saved_is_of_the_step(
     assert states(tmp_path) == (1, [0.0, 0.0, 0.0])
 
 
+def test_until_all_have_written_ranks_exchange_a_number(saver, disk, saved, monkeypatch) -> None:
+    told: list[object] = []
+    usual = saving.gather_objects
+    monkeypatch.setattr(saving, "gather_objects", lambda mine: told.append(mine) or usual(mine))
+    disk.free.clear()
+    saver.save(Progress(step=1))
+    for _ in range(3):
+        saver.look()
+    assert told == []
+    disk.free.set()
+    saver.look(wait=True)
+    assert (len(told), saved) == (1, [1])
+
+
 def test_only_one_is_in_flight(saver, disk, engine, saved, tmp_path) -> None:
     disk.free.clear()
     saver.save(Progress(step=1))
