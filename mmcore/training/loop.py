@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import attrs
 import torch
@@ -52,7 +51,7 @@ def train_stage(
     *,
     world: World,
     hooks: Hooks,
-    save: Callable[[Progress], Path | None],
+    save: Callable[[Progress], None],
     every_steps: int,
     stop: Callable[[], bool],
     look: Callable[[bool], None] = lambda wait: None,
@@ -62,9 +61,8 @@ def train_stage(
 
     Args:
         progress: where to go on; its stage is the one of ``run``.
-        save: writes a checkpoint of this progress and says where; called by all ranks, every
-            ``every_steps`` steps of the run and at the end, whichever way it came. None where
-            it goes on in the background, or was told already.
+        save: writes a checkpoint of this progress, or begins to; called by all ranks, every
+            ``every_steps`` steps of the run and at the end, whichever way it came.
         stop: asked on every rank before each step.
         look: called after every step, to see after what is saved in the background; at the end,
             and before the run must not go on, with True, to wait for it.
@@ -100,11 +98,12 @@ def train_stage(
             wanted = best or progress.step % every_steps == 0
             if wanted and not _over(run, progress):
                 with watch.between(CHECKPOINT):
-                    saved = _saved(progress, save, hooks)
+                    save(progress)
+                saved = progress.step
     if _over(run, progress):
         progress = _ended(run, progress)
     if progress.step != saved:
-        _saved(progress, save, hooks)
+        save(progress)
     look(True)
     return progress
 
@@ -232,10 +231,3 @@ def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str,
         named = zip(run.objective_names, means, strict=True)
         losses |= {f"loss/{name}": mean for name, mean in named}
     return losses
-
-
-def _saved(progress: Progress, save: Callable[[Progress], Path | None], hooks: Hooks) -> int:
-    path = save(progress)
-    if path is not None:
-        hooks.checkpoint_saved(path, progress.step)
-    return progress.step
