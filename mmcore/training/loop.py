@@ -92,7 +92,8 @@ def train_stage(
             except (DivergedError, TooManyRejectedError, RollBack):
                 look(True)  # all ranks are here, and what is being saved was good
                 raise
-            look(False)
+            with watch.between(CHECKPOINT):
+                look(False)
             stopped = facts.stop
             progress, best = _validated(run, _heard(run, progress, report.values), hooks, watch)
             wanted = best or progress.step % every_steps == 0
