@@ -122,6 +122,20 @@ def test_a_resumed_run_is_the_same_run_bit_for_bit(stage_run, tmp_path) -> None:
         assert one.steps == other.steps
 
 
+def test_a_signal_in_a_step_is_heard_at_its_end(stage_run, monkeypatch) -> None:
+    asked, run = [False], stage_run(steps=8)
+    usual = run.engine.step
+
+    def step(multiplier: float) -> torch.Tensor:
+        asked[0] = run.loader.position == 4  # in the second step
+        return usual(multiplier)
+
+    monkeypatch.setattr(run.engine, "step", step)
+    ear = Ear()
+    stopped = go(run, ear, stop=lambda: asked[0])
+    assert (stopped.step, ear.saved) == (2, [2])
+
+
 def test_a_step_without_a_single_label_divides_by_nothing(stage_run, toy_loader) -> None:
     ear = Ear()
     go(stage_run(steps=2, loader=toy_loader(labelled=False)), ear)
