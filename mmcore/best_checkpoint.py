@@ -30,15 +30,30 @@ class BestKeeper:
     def __init__(self, folder: Path) -> None:
         self._folder, self._root = folder, folder / CHECKPOINTS
         self._wanted: dict[int, str] = {}
+        self._owed: tuple[Path, Path] | None = None
 
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
-        """Keep what a process was killed before it kept: a checkpoint that the run goes on from is
-        complete, and may be the best."""
+        """See what a process was killed before it kept: a checkpoint that the run goes on from is
+        complete, and may be the best. It is kept once its files were found to be whole."""
         newest = latest(self._root)
         found = [one for one in read(self._folder) if one["best"] and one["step"] == run.step]
         if newest is not None and found:
-            keep(newest, self._root / BEST.format(found[-1]["stage"]))
+            self._owed = newest, self._root / BEST.format(found[-1]["stage"])
+
+    @hookimpl
+    def mmcore_stage_start(self) -> None:
+        self._keep_owed()
+
+    @hookimpl
+    def mmcore_run_end(self, status: str) -> None:
+        if status != "failed":  # no stage started: the run was finished before
+            self._keep_owed()
+
+    def _keep_owed(self) -> None:
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            keep(*owed)
 
     @hookimpl
     def mmcore_validated(self, report: ValidationReport) -> None:

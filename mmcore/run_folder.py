@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmcore.recipe import RecipeError, load_recipe, to_toml
+from mmcore.training.checkpoint_format import sync_folder, write_file
 from mmcore_registry import discover
 
 Resume = Literal["auto", "never"]
@@ -228,10 +229,11 @@ def _earlier_starts(path: Path) -> list[object]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The file with this text, or, killed at any moment, as it was before."""
+    """The file with this text, or, killed at any moment or without power, as it was before."""
     whole = path.with_name(f"{path.name}.new")
-    whole.write_text(text, encoding="utf-8")
+    write_file(whole, [text.encode()])
     whole.replace(path)
+    sync_folder(path.parent)
 
 
 def _version(package: str) -> str | None:

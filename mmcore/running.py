@@ -146,7 +146,7 @@ def _life(
     info = RunInfo(recipe.name, folder, start.progress.step if start else 0, to_toml(recipe))
     trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
     kept = [RejectedLog(folder), IncidentLog(folder), ValidationLog(folder), BestKeeper(folder)]
-    hooks = Hooks([*kept, *trackers, *listeners], world)
+    hooks = Hooks([*listeners, *kept], world, guests=trackers)  # the run's own books are first
     hooks.run_start(info)
     try:
         if start is not None:

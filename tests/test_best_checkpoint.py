@@ -88,19 +88,34 @@ def test_a_step_that_is_made_again_replaces_the_one_before(tmp_path) -> None:
     assert len(list(place.parent.glob("best-sft.*"))) == 1
 
 
+def going_on(folder: Path, best: bool = True) -> BestKeeper:
+    """Of a run whose process was killed after it had saved step 4, before it kept it."""
+    keep(saved(folder, 2), folder / "checkpoints" / "best-sft")
+    ValidationLog(folder).mmcore_validated(told(4, best=best))
+    saved(folder, 4)
+    keeper = BestKeeper(folder)
+    keeper.mmcore_run_start(RunInfo("run", folder, 4, ""))
+    assert found(folder) == (2, 2.0), "the files of step 4 were not looked at yet"
+    return keeper
+
+
 def test_a_process_killed_before_it_kept_the_best_keeps_it_when_it_goes_on(tmp_path) -> None:
-    keep(saved(tmp_path, 2), tmp_path / "checkpoints" / "best-sft")
-    ValidationLog(tmp_path).mmcore_validated(told(4))
-    saved(tmp_path, 4)
-    BestKeeper(tmp_path).mmcore_run_start(RunInfo("run", tmp_path, 4, ""))
+    going_on(tmp_path).mmcore_stage_start()
     assert found(tmp_path) == (4, 4.0)
 
 
+def test_a_run_that_was_finished_keeps_it_too(tmp_path) -> None:
+    going_on(tmp_path).mmcore_run_end("finished")
+    assert found(tmp_path) == (4, 4.0)
+
+
+def test_a_checkpoint_that_is_damaged_replaces_no_good_one(tmp_path) -> None:
+    going_on(tmp_path).mmcore_run_end("failed")
+    assert found(tmp_path) == (2, 2.0)
+
+
 def test_a_checkpoint_that_was_not_the_best_is_not_kept_when_a_run_goes_on(tmp_path) -> None:
-    keep(saved(tmp_path, 2), tmp_path / "checkpoints" / "best-sft")
-    ValidationLog(tmp_path).mmcore_validated(told(4, best=False))
-    saved(tmp_path, 4)
-    BestKeeper(tmp_path).mmcore_run_start(RunInfo("run", tmp_path, 4, ""))
+    going_on(tmp_path, best=False).mmcore_stage_start()
     assert found(tmp_path) == (2, 2.0)
 
 

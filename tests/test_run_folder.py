@@ -1,12 +1,21 @@
 """A run folder belongs to one recipe and one process; nothing in it is ever overwritten."""
 
+import os
+import stat
 import subprocess
 import sys
 
 import pytest
 
 from mmcore.recipe import load_recipe, to_toml
-from mmcore.run_folder import RunFolderError, differences, locked, prepare, write_environment
+from mmcore.run_folder import (
+    RunFolderError,
+    differences,
+    locked,
+    prepare,
+    write_environment,
+    write_whole,
+)
 
 RECIPE = """
 name = "a"
@@ -130,3 +139,21 @@ def test_a_key_that_is_newer_than_the_folder_has_its_default(tmp_path, request):
     (tmp_path / "recipe.toml").write_text(text.replace(key, ""))
     with pytest.raises(RunFolderError, match=r"model\.llm\.head_bias: false -> true"):
         prepare(tmp_path, text.replace(key, "head_bias = true\n"), "auto")
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(
+    tmp_path, monkeypatch
+) -> None:
+    path, seen = tmp_path / "rollbacks.json", []
+    path.write_text("before")
+    usual = os.fsync
+
+    def fsync(handle: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
+        seen.append((kind, path.read_text(encoding="utf-8")))
+        usual(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(path, "ä\n")
+    assert seen == [("file", "before"), ("folder", "ä\n")]
+    assert [one.name for one in tmp_path.iterdir()] == ["rollbacks.json"]

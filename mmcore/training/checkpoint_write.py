@@ -33,6 +33,7 @@ from mmcore.training.checkpoint_format import (
 )
 from mmcore.training.progress import Progress
 from mmcore.training.ranks import gather_objects
+from mmcore.training.stalls import note
 
 FILE_BYTES = 512 * 2**20
 """A file is closed when it has grown so large: what a rank holds in memory at a time."""
@@ -107,6 +108,7 @@ def save(
     writing = begin(root, header.progress.step, world)
     share = Share(writing, world.rank)
     for state in engine.parameter_states(world.rank, world.size):
+        note(f"saving {state.name}")
         share.add(state)
         del state  # of a large model it is gigabytes, and the next one is made now
         share.write_full()
@@ -212,7 +214,9 @@ class Share:
             try:
                 self._files[name] = write_file(self._folder / name, encoded(tensors))
             except OSError as error:
-                self._failure = f"{self._folder / name}: {error.strerror}"
+                self._failure = f"{self._folder / name}: {error.strerror or error}"
+            except Exception as error:  # told by every rank, as an error of the checkpoint
+                self._failure = f"{self._folder / name}: {type(error).__name__}: {error}"
 
     def write(self) -> None:
         """Write all that is left."""
@@ -257,6 +261,8 @@ def _on_main(root: Path, world: World, action: Callable[[], str | None]) -> str:
             answer = action() or ""
         except OSError as error:
             failure = str(error)
+        except Exception as error:  # or the other ranks would wait for this one
+            failure = f"{type(error).__name__}: {error}"
     answer, failure = gather_objects((answer, failure))[0]
     if failure:
         raise CheckpointError(f"the checkpoint was not saved: {failure}; {_left(root)}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -74,48 +75,89 @@ class RunHooks:
 class Hooks:
     """Tells the trackers of a run what happens, on rank 0; on other ranks nobody listens."""
 
-    def __init__(self, trackers: Iterable[Tracker], world: World) -> None:
+    def __init__(
+        self, trackers: Iterable[Tracker], world: World, guests: Iterable[Tracker] = ()
+    ) -> None:
         """
+        Args:
+            trackers: what one of them raises ends the run; the last is told first.
+            guests: told after all trackers. Once the run has started, what one of them raises is
+                a warning, the first time: no service that is down ends a run.
+
         Raises:
             pluggy.PluginValidationError: a tracker has a hook that does not exist, or one with
                 an argument that does not exist; the message names both.
         """
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(RunHooks)
-        if world.is_main:
-            for tracker in trackers:
-                self._manager.register(tracker)
-        self._manager.check_pending()
+        self._hook = _caller(trackers if world.is_main else ())
+        self._guests = [_Guest(one) for one in guests] if world.is_main else []
 
     def run_start(self, run: RunInfo) -> None:
-        self._manager.hook.mmcore_run_start(run=run)
+        self._hook.mmcore_run_start(run=run)
+        for guest in self._guests:
+            guest.hook.mmcore_run_start(run=run)
 
     def activity(self, text: str) -> None:
-        self._manager.hook.mmcore_activity(text=text)
+        self._tell("mmcore_activity", text=text)
 
     def stage_start(self, stage: StageInfo) -> None:
-        self._manager.hook.mmcore_stage_start(stage=stage)
+        self._tell("mmcore_stage_start", stage=stage)
 
     def stage_end(self, stage: StageInfo) -> None:
-        self._manager.hook.mmcore_stage_end(stage=stage)
+        self._tell("mmcore_stage_end", stage=stage)
 
     def step_end(self, report: StepReport) -> None:
-        self._manager.hook.mmcore_step_end(report=report)
+        self._tell("mmcore_step_end", report=report)
 
     def validated(self, report: ValidationReport) -> None:
-        self._manager.hook.mmcore_validated(report=report)
+        self._tell("mmcore_validated", report=report)
 
     def sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:
-        self._manager.hook.mmcore_sample_rejected(step=step, key=key, reason=reason, detail=detail)
+        self._tell("mmcore_sample_rejected", step=step, key=key, reason=reason, detail=detail)
 
     def incident(self, incident: Incident) -> None:
-        self._manager.hook.mmcore_incident(incident=incident)
+        self._tell("mmcore_incident", incident=incident)
 
     def checkpoint_saved(self, path: Path, step: int) -> None:
-        self._manager.hook.mmcore_checkpoint_saved(path=path, step=step)
+        self._tell("mmcore_checkpoint_saved", path=path, step=step)
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        self._manager.hook.mmcore_evaluated(evaluation=evaluation)
+        self._tell("mmcore_evaluated", evaluation=evaluation)
 
     def run_end(self, status: Status) -> None:
-        self._manager.hook.mmcore_run_end(status=status)
+        self._tell("mmcore_run_end", status=status)
+
+    def _tell(self, name: str, **what: object) -> None:
+        getattr(self._hook, name)(**what)
+        for guest in self._guests:
+            guest.tell(name, what)
+
+
+class _Guest:
+    """A tracker whose errors are its own."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.hook = _caller([tracker])
+        self._name = f"{type(tracker).__module__}.{type(tracker).__qualname__}"
+        self._failed = False
+
+    def tell(self, name: str, what: Mapping[str, object]) -> None:
+        try:
+            getattr(self.hook, name)(**what)
+        except Exception as error:
+            if self._failed:
+                return
+            self._failed = True
+            warnings.warn(
+                f"the tracker {self._name} failed in {name} ({type(error).__name__}: {error}); "
+                "the run goes on, and further errors of this tracker are not told",
+                stacklevel=2,
+            )
+
+
+def _caller(trackers: Iterable[Tracker]) -> pluggy.HookRelay:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(RunHooks)
+    for tracker in trackers:
+        manager.register(tracker)
+    manager.check_pending()
+    return manager.hook

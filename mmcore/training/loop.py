@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import attrs
 import torch
@@ -52,20 +51,19 @@ def train_stage(
     *,
     world: World,
     hooks: Hooks,
-    save: Callable[[Progress], Path | None],
+    save: Callable[[Progress], None],
     every_steps: int,
     stop: Callable[[], bool],
     look: Callable[[bool], None] = lambda wait: None,
 ) -> Progress:
     """Train until the stage's budget is spent, its early stop ends it, or some rank was asked to
-    stop.
+    stop: then it is saved at once, and a validation that is due is made when the run goes on.
 
     Args:
         progress: where to go on; its stage is the one of ``run``.
-        save: writes a checkpoint of this progress and says where; called by all ranks, every
-            ``every_steps`` steps of the run and at the end, whichever way it came. None where
-            it goes on in the background, or was told already.
-        stop: asked on every rank before each step.
+        save: writes a checkpoint of this progress, or begins to; called by all ranks, every
+            ``every_steps`` steps of the run and at the end, whichever way it came.
+        stop: asked on every rank at the end of each step.
         look: called after every step, to see after what is saved in the background; at the end,
             and before the run must not go on, with True, to wait for it.
 
@@ -78,33 +76,45 @@ def train_stage(
         RollBack: the stage is to go on from the last checkpoint.
     """
     try_largest(run, progress.step)
-    saved = -1
-    stopped = False
+    saved = False
     watch = StepWatch(run.engine.device, run.measured, run.module)
+
+    def settled(progress: Progress, wanted: bool) -> tuple[Progress, bool]:
+        """Validated where it is time, and saved where that is wanted or it was the best; whether
+        it was saved. The end of a stage is left to be saved as such."""
+        progress, best = _validated(run, progress, hooks, watch)
+        if not (wanted or best) or _over(run, progress):
+            return progress, False
+        with watch.between(CHECKPOINT):
+            save(progress)
+        return progress, True
+
     with watch.watching():
-        while not stopped and not _over(run, progress):
+        if progress.validation_due:
+            progress, saved = settled(attrs.evolve(progress, validation_due=False), False)
+        while not _over(run, progress):
             before = progress
-            progress, report, facts = _step(run, progress, world, hooks, watch, stop())
+            progress, report, keys, stop_now = _step(run, progress, world, hooks, watch, stop)
             note("telling the trackers")
             hooks.step_end(report)
             try:
-                watch_losses(run, before, progress, report.values["loss"], hooks, facts.keys)
-                check_finite(progress, run.max_skipped_in_a_row, facts.keys)
+                watch_losses(run, before, progress, report.values["loss"], hooks, keys)
+                check_finite(progress, run.max_skipped_in_a_row, keys)
                 check_rejected(progress, run.max_rejected_share)
             except (DivergedError, TooManyRejectedError, RollBack):
                 look(True)  # all ranks are here, and what is being saved was good
                 raise
-            look(False)
-            stopped = facts.stop
-            progress, best = _validated(run, _heard(run, progress, report.values), hooks, watch)
-            wanted = best or progress.step % every_steps == 0
-            if wanted and not _over(run, progress):
-                with watch.between(CHECKPOINT):
-                    saved = _saved(progress, save, hooks)
+            with watch.between(CHECKPOINT):
+                look(False)
+            progress = _heard(run, progress, report.values)
+            if stop_now and not _over(run, progress):
+                progress, saved = _put_off(run, progress), False
+                break
+            progress, saved = settled(progress, progress.step % every_steps == 0)
     if _over(run, progress):
         progress = _ended(run, progress)
-    if progress.step != saved:
-        _saved(progress, save, hooks)
+    if not saved:
+        save(progress)
     look(True)
     return progress
 
@@ -118,6 +128,12 @@ def _over(run: StageRun, progress: Progress) -> bool:
 def _heard(run: StageRun, progress: Progress, values: Mapping[str, float]) -> Progress:
     """Values of a step or a validation, told to the early stop."""
     return progress if run.early_stop is None else run.early_stop.heard(progress, values)
+
+
+def _put_off(run: StageRun, progress: Progress) -> Progress:
+    """The progress of a run that stops now; what is due may take longer than it is given."""
+    due = run.validation is not None and run.validation.due(progress, False)
+    return attrs.evolve(progress, validation_due=due)
 
 
 def _ended(run: StageRun, progress: Progress) -> Progress:
@@ -143,8 +159,14 @@ def _validated(
 
 
 def _step(
-    run: StageRun, progress: Progress, world: World, hooks: Hooks, watch: StepWatch, stop: bool
-) -> tuple[Progress, StepReport, StepFacts]:
+    run: StageRun,
+    progress: Progress,
+    world: World,
+    hooks: Hooks,
+    watch: StepWatch,
+    stop: Callable[[], bool],
+) -> tuple[Progress, StepReport, Sequence[str], bool]:
+    """Make a step; its samples, and whether any rank was asked to stop by its end."""
     began = time.perf_counter()
     number = progress.step + 1
     note("waiting for data", number)
@@ -152,7 +174,7 @@ def _step(
     note("telling the other ranks of its data")
     watch.clock.forget()
     watch.clock.add(DATA_WAIT, 0.0, data.wait_seconds)
-    mine = facts_of(data, run.objectives, stop, watch.measured.flops)
+    mine = facts_of(data, run.objectives, watch.measured.flops)
     with watch.clock.host(EXCHANGE):
         facts = shared(mine)
     for key, reason, detail in facts.rejected:
@@ -161,7 +183,7 @@ def _step(
     multiplier = run.optimizer.multiplier(progress.stage_step, run.budget.spent(progress))
     sums, norms = _update(run, data.batches, facts.divisors, multiplier, number, watch)
     note("adding up losses over the ranks")
-    sums, times = watch.shared(sums)
+    sums, times, stop_now = watch.shared(sums, stop())
     norm, count = norms.pop("grad_norm"), len(run.objectives)
     losses = _losses(run, facts, sums[:count])
     finite = math.isfinite(norm) and all(map(math.isfinite, sums[:count]))
@@ -191,7 +213,7 @@ def _step(
         progress=min(run.budget.spent(progress), 1.0),
         values=values,
     )
-    return progress, report, facts
+    return progress, report, facts.keys, stop_now
 
 
 def _update(
@@ -232,10 +254,3 @@ def _losses(run: StageRun, facts: StepFacts, sums: Sequence[float]) -> dict[str,
         named = zip(run.objective_names, means, strict=True)
         losses |= {f"loss/{name}": mean for name, mean in named}
     return losses
-
-
-def _saved(progress: Progress, save: Callable[[Progress], Path | None], hooks: Hooks) -> int:
-    path = save(progress)
-    if path is not None:
-        hooks.checkpoint_saved(path, progress.step)
-    return progress.step

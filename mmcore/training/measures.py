@@ -96,24 +96,28 @@ class StepWatch:
         self.clock.forget()  # forward passes in there are no step's
         self._between[name] = self._between.get(name, 0.0) + time.perf_counter() - began
 
-    def shared(self, sums: Sequence[float]) -> tuple[list[float], dict[str, float]]:
+    def shared(
+        self, sums: Sequence[float], stop: bool
+    ) -> tuple[list[float], dict[str, float], bool]:
         """Tell the other ranks, and hear from them.
 
         Args:
             sums: losses of this rank.
+            stop: whether this process was asked to stop.
 
         Returns:
-            the losses' sums over the ranks; seconds (mean) and bytes (most) by name.
+            the losses' sums over the ranks; seconds (mean) and bytes (most) by name; whether any
+            process was asked to stop.
         """
         times, memory = self._times(), memory_use(self._device)
-        mine = [*sums, *(times[name] for name in TIMES), *memory.values()]
-        columns = list(zip(*gather_floats(mine), strict=True))
+        mine = [*sums, *(times[name] for name in TIMES), *memory.values(), float(stop)]
+        *columns, stops = zip(*gather_floats(mine), strict=True)
         seconds, held = columns[len(sums) :][: len(TIMES)], columns[len(sums) + len(TIMES) :]
         told = {
             f"time/{name}": sum(one) / len(one) for name, one in zip(TIMES, seconds, strict=True)
         }
         told |= {name: max(one) for name, one in zip(memory, held, strict=True)}
-        return [sum(column) for column in columns[: len(sums)]], told
+        return [sum(column) for column in columns[: len(sums)]], told, any(stops)
 
     def _times(self) -> dict[str, float]:
         spans = self.clock.take()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import profiler
 
-from mmcore.interfaces import RunInfo, StageInfo, StepReport
+from mmcore.interfaces import Incident, RunInfo, StageInfo, StepReport
 from mmcore_registry import hookimpl
 
 WARM_UP = 2
@@ -30,11 +30,12 @@ class StepProfiler:
         self._folder = Path()
         self._profile: profiler.profile | None = None
         self._first = 0
-        self._done = False
+        self._done = self._set_back = False
 
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
         self._folder = run.folder / FOLDER
+        self._set_back = False
 
     @hookimpl
     def mmcore_stage_start(self, stage: StageInfo) -> None:
@@ -57,9 +58,13 @@ class StepProfiler:
         self._drop()
 
     @hookimpl
+    def mmcore_incident(self, incident: Incident) -> None:
+        self._set_back = incident.kind == "rolled-back"
+
+    @hookimpl
     def mmcore_run_end(self, status: str) -> None:
         self._drop()
-        if not self._done:
+        if not self._done and not self._set_back:  # which starts again
             self._say(
                 f"no trace was written: no stage made {WARM_UP} steps of warm-up and "
                 f"{self._steps} more"

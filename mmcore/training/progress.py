@@ -59,6 +59,7 @@ class Progress:
         watched: what ``EarlyStop`` remembers of the stage.
         ended_early: why the stage ended before its budget was spent, or empty.
         losses: of the stage's latest steps, those that were finite; what a spike is told by.
+        validation_due: whether the latest step's validation was put off, as the run was to stop.
     """
 
     stage_index: int = 0
@@ -75,6 +76,7 @@ class Progress:
     watched: Mapping[str, float] = attrs.field(factory=dict)
     ended_early: str = ""
     losses: tuple[float, ...] = ()
+    validation_due: bool = False
 
     def in_stage(self, index: int, name: str) -> Self:
         """The same run at the beginning of another stage."""
@@ -91,6 +93,7 @@ class Progress:
             watched={},
             ended_early="",
             losses=(),
+            validation_due=False,
         )
 
     def after_step(
@@ -148,7 +151,11 @@ class Progress:
             ValueError: a counter is missing, unknown, or of another type.
         """
         fields = attrs.fields_dict(cls)
-        table = {"losses": [], **table}  # which earlier checkpoints do not have
+        table = {
+            "losses": [],
+            "validation_due": False,
+            **table,
+        }  # which earlier checkpoints do not have
         if set(table) != set(fields):
             odd = ", ".join(sorted(set(table) ^ set(fields)))
             raise ValueError(f"the progress lacks, or has beyond what is known: {odd}")

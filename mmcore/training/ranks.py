@@ -41,9 +41,9 @@ __all__ = [
     "barrier",
     "distributed",
     "first_host",
+    "gather_floats",
     "gather_objects",
     "seed_step",
-    "sum_floats",
     "this_device",
     "world_from_environment",
 ]
@@ -121,14 +121,6 @@ def gather_objects(mine: T) -> list[T]:
     answers: list[T] = [mine] * torch_distributed.get_world_size(_host_group)
     torch_distributed.all_gather_object(answers, mine, group=_host_group)
     return answers
-
-
-def sum_floats(mine: Sequence[float]) -> list[float]:
-    """Elementwise sum over the ranks, in float64."""
-    total = torch.tensor(list(mine), dtype=torch.float64)
-    if _host_group is not None:
-        torch_distributed.all_reduce(total, group=_host_group)
-    return [float(value) for value in total]
 
 
 def gather_floats(mine: Sequence[float]) -> list[list[float]]:

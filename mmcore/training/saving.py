@@ -25,11 +25,8 @@ from mmcore.training.checkpoint_write import (
     save,
 )
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import gather_objects
-from mmcore.training.stalls import note
-
-SLICE_SECONDS = 5.0
-"""How often a wait for the disk is noted, for whoever asks whether this process still moves."""
+from mmcore.training.ranks import barrier, gather_floats, gather_objects
+from mmcore.training.stalls import note, patient
 
 
 class Saver:
@@ -75,30 +72,36 @@ class Saver:
         Raises:
             CheckpointError: this one or the one in flight could not be written.
         """
-        self.look(wait=True)
-        header = Header(
-            progress=progress,
-            pinned=progress.finished and self._keep_stages,
-            loras=self._loras,
-        )
-        if not self._background:
-            note("saving")
-            path = save(
-                self._root,
-                engine=self._engine,
-                header=header,
-                lanes=self._lanes(),
-                world=self._world,
-                keeping=self._keeping,
+        with patient("saving"):
+            self.look(wait=True)
+            header = Header(
+                progress=progress,
+                pinned=progress.finished and self._keep_stages,
+                loras=self._loras,
             )
-            self._saved(path, progress.step)
-            return
-        writing = begin(self._root, progress.step, self._world)
+            if self._background:
+                self._begin(header)
+            else:
+                self._save(header)
+
+    def _begin(self, header: Header) -> None:
+        writing = begin(self._root, header.progress.step, self._world)
         share = Share(writing, self._world.rank)
         for state in self._engine.parameter_states(self._world.rank, self._world.size):
             note(f"saving: copying {state.name}")
             share.add(state)
         self._flight = _Flight(writing, share, header, dict(self._lanes()))
+
+    def _save(self, header: Header) -> None:
+        path = save(
+            self._root,
+            engine=self._engine,
+            header=header,
+            lanes=self._lanes(),
+            world=self._world,
+            keeping=self._keeping,
+        )
+        self._tell(path, header)
 
     def look(self, wait: bool = False) -> None:
         """Complete the checkpoint that is in flight, if all ranks have written their shares.
@@ -110,15 +113,20 @@ class Saver:
             CheckpointError: on every rank, where one of them could not write.
         """
         if self._flight is not None:
-            if wait:
-                _join(self._flight.thread, "waiting for a checkpoint to be written")
-            everyone = gather_objects(self._flight.written())
-            whole = [one for one in everyone if one is not None]
-            if len(whole) == len(everyone):
-                self._complete(whole)
+            with patient("waiting for a checkpoint to be written"):
+                if wait:
+                    self._flight.thread.join()
+                if wait or self._all_written():
+                    self._complete(gather_objects(self._flight.written()))
         if wait and self._removal is not None:
-            _join(self._removal, "waiting for an old checkpoint to be deleted")
+            with patient("waiting for an old checkpoint to be deleted"):
+                self._removal.join()
             self._removal = None
+
+    def _all_written(self) -> bool:
+        """A number of every rank, after every step: their tables of tensors are told once."""
+        assert self._flight is not None
+        return all(done for (done,) in gather_floats([not self._flight.thread.is_alive()]))
 
     def _complete(self, everyone: Sequence[Written]) -> None:
         flight, self._flight = self._flight, None
@@ -127,7 +135,13 @@ class Saver:
             self._root, flight.writing, everyone, flight.header, self._world, self._keeping
         )
         self._removal = _started(lambda: remove(doomed), "removing checkpoints")
-        self._saved(path, flight.header.progress.step)
+        self._tell(path, flight.header)
+
+    def _tell(self, path: Path, header: Header) -> None:
+        """What listens may copy the checkpoint, on one rank: the others wait here, not in the next
+        step, where it would be taken for a stall."""
+        self._saved(path, header.progress.step)
+        barrier()
 
 
 @attrs.define
@@ -139,23 +153,13 @@ class _Flight:
     header: Header
     lanes: Mapping[int, object]
     thread: threading.Thread = attrs.field(init=False)
-    fault: str = attrs.field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.thread = _started(self._write, "writing a checkpoint")
+        self.thread = _started(self.share.write, "writing a checkpoint")
 
-    def written(self) -> Written | None:
-        """What this rank wrote; None while it is at it."""
-        if self.thread.is_alive():
-            return None
-        written = self.share.written(self.lanes)
-        return attrs.evolve(written, failure=self.fault) if self.fault else written
-
-    def _write(self) -> None:
-        try:
-            self.share.write()
-        except Exception as error:  # told by every rank, as an error of the checkpoint
-            self.fault = f"{type(error).__name__}: {error}"
+    def written(self) -> Written:
+        """What this rank wrote; it is not at it any more."""
+        return self.share.written(self.lanes)
 
 
 def _started(action: Callable[[], None], name: str) -> threading.Thread:
@@ -163,9 +167,3 @@ def _started(action: Callable[[], None], name: str) -> threading.Thread:
     thread = threading.Thread(target=action, name=name, daemon=True)
     thread.start()
     return thread
-
-
-def _join(thread: threading.Thread, doing: str) -> None:
-    while thread.is_alive():
-        note(doing)
-        thread.join(SLICE_SECONDS)

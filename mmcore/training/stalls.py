@@ -3,6 +3,9 @@
 Whatever takes time says what it is doing (``note``). Where nothing has been said for too long, a
 thread writes this rank's position and the stacks of all its threads to the run folder and ends the
 process. The other ranks, which wait in a collective for it, find that file and do the same.
+
+What hangs may be the disk under the run folder. So the thread that counts touches no file, and
+once it has decided, the process ends whether or not its last words can be written.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmcore.interfaces import World
-from mmcore.training.ranks import barrier
+from mmcore.training.ranks import PATIENCE, barrier
 
 FOLDER = "stalls"
 """Where in the run folder the ranks' last words are."""
@@ -30,7 +33,8 @@ FIRST = 3.0
 """How many times as long a stage's first step may take: it compiles and allocates."""
 
 GRACE_SECONDS = 10.0
-"""How long a rank waits for the others' words before it ends."""
+"""How long a rank waits for the others' words before it ends; and how long, at the most, it takes
+to write its own."""
 
 _active: Watch | None = None
 
@@ -44,6 +48,22 @@ def note(doing: str, step: int | None = None) -> None:
     """
     if _active is not None:
         _active.note(doing, step)
+
+
+@contextmanager
+def patient(doing: str) -> Iterator[None]:
+    """Within, this process may say nothing for as long as ranks wait for one another: it waits for
+    a disk, or for a rank that does. A disk that hangs would hang the next start as well.
+
+    Args:
+        doing: as for ``note``.
+    """
+    if _active is None:
+        yield
+        return
+    with _active.patient():
+        note(doing)
+        yield
 
 
 @contextmanager
@@ -82,7 +102,10 @@ class Watch:
         self._doing, self._idle = "starting", 0.0
         self._step: int | None = None
         self._first = True
+        self._patient = 0
         self._before = self._files()
+        self._listener: threading.Thread | None = None
+        self._heard = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
@@ -93,13 +116,24 @@ class Watch:
             self._step = step
         self._doing, self._idle = doing, 0.0
 
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """See the function of that name; may be entered within itself."""
+        self._patient += 1
+        try:
+            yield
+        finally:
+            self._idle = 0.0  # before the limit is lower again
+            self._patient -= 1
+
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
 
     @property
     def _limit(self) -> float:
-        return self._seconds * (FIRST if self._first else 1.0)
+        usual = self._seconds * (FIRST if self._first else 1.0)
+        return max(usual, PATIENCE.total_seconds()) if self._patient else usual
 
     def _watch(self) -> None:
         tick = min(5.0, self._seconds / 4)
@@ -107,41 +141,77 @@ class Watch:
             # Counted in ticks, not by the clock: a process that was stopped (Ctrl-Z, a suspended
             # machine) has not stalled.
             self._idle += tick
-            if self._idle > self._limit:
+            if self._idle > self._seconds / 2:
+                self._listen()
+            if self._idle > (self._seconds / 2 if self._heard else self._limit):
                 self._end()
-            if self._idle > self._seconds / 2 and self._files() - self._before:
-                self._end()
+
+    def _listen(self) -> None:
+        """Look for other ranks' last words, in a thread: a disk that hangs takes it with it."""
+        if self._listener is None or not self._listener.is_alive():
+            self._listener = threading.Thread(target=self._look, name="last words", daemon=True)
+            self._listener.start()
+
+    def _look(self) -> None:
+        self._heard = bool(self._files() - self._before)
 
     def _files(self) -> set[tuple[Path, int]]:
         """By when they were written: a step that is made again may stall again."""
         found = set()
-        for path in self._folder.glob("*.txt"):
-            with suppress(FileNotFoundError):  # somebody tidies up
-                found.add((path, path.stat().st_mtime_ns))
+        with suppress(OSError):  # none can be read now
+            for path in self._folder.glob("*.txt"):
+                with suppress(FileNotFoundError):  # somebody tidies up
+                    found.add((path, path.stat().st_mtime_ns))
         return found
 
     def _end(self) -> None:
-        idle = self._idle
-        self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"step-{self._step or 0:08d}-rank-{self._world.rank:05d}.txt"
-        position = (
-            f"rank {self._world.rank} of {self._world.size} made no progress for {idle:.0f} s: "
-            f"stage {self._stage!r}, step {self._step or 'not begun'}, {self._doing}"
+        """Say where this process stands, and end it, whatever fails or hangs meanwhile."""
+        last = threading.Timer(2 * GRACE_SECONDS, os._exit, (STALLED,))
+        last.daemon = True
+        last.start()
+        try:
+            position, data = self._position(), f"data: {self._held()}"
+            path = self._folder / f"step-{self._step or 0:08d}-rank-{self._world.rank:05d}.txt"
+            print(
+                f"error: {position}; {data}. All stacks go to {path}. The last checkpoint is "
+                "whole: the same command goes on from it",
+                file=sys.stderr,
+                flush=True,
+            )
+            try:
+                self._write(path, f"{position}\n{data}")
+            except OSError as error:
+                print(f"error: {path} cannot be written: {error}", file=sys.stderr, flush=True)
+                faulthandler.dump_traceback(sys.stderr, all_threads=True)
+            self._wait_for_others()
+        finally:
+            last.cancel()
+            os._exit(STALLED)  # no destructor: they would wait for the rank that hangs
+
+    def _position(self) -> str:
+        return (
+            f"rank {self._world.rank} of {self._world.size} made no progress for "
+            f"{self._idle:.0f} s: stage {self._stage!r}, step {self._step or 'not begun'}, "
+            f"{self._doing}"
         )
+
+    def _held(self) -> str:
+        try:
+            return self._holds()
+        except Exception as error:  # of readers that are broken; this process ends all the same
+            return f"unknown ({type(error).__name__}: {error})"
+
+    def _write(self, path: Path, words: str) -> None:
+        path.parent.mkdir(exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {socket.gethostname()}  ")
-            file.write(f"process {os.getpid()}\n{position}\ndata: {self._holds()}\n\n")
+            file.write(f"process {os.getpid()}\n{words}\n\n")
             file.flush()
             faulthandler.dump_traceback(file, all_threads=True)
-        print(
-            f"error: {position}; data: {self._holds()}. All stacks are in {path}. The last "
-            "checkpoint is whole: the same command goes on from it",
-            file=sys.stderr,
-            flush=True,
-        )
+
+    def _wait_for_others(self) -> None:
         deadline = time.monotonic() + GRACE_SECONDS
         while len(self._files() - self._before) < self._world.size:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        os._exit(STALLED)  # no destructor: they would wait for the rank that hangs

@@ -28,7 +28,6 @@ class StepFacts:
         rejected: key, reason and detail of every row that could not be used.
         keys: of the samples.
         wait_seconds: how long the data was waited for; of the ranks, the longest.
-        stop: whether this process, or any, was asked to stop.
     """
 
     terms: tuple[float, ...]
@@ -44,7 +43,6 @@ class StepFacts:
     rejected: tuple[tuple[str, str, str], ...]
     keys: tuple[str, ...]
     wait_seconds: float
-    stop: bool
 
     @property
     def divisors(self) -> list[float]:
@@ -55,7 +53,6 @@ class StepFacts:
 def facts_of(
     data: StepData,
     objectives: Sequence[Objective],
-    stop: bool,
     flops: Callable[[PackedBatch], float] | None = None,
 ) -> StepFacts:
     """What this rank knows of its packs before any forward."""
@@ -79,7 +76,6 @@ def facts_of(
             if segment.preference != "dispreferred"  # its sample has been named
         ),
         wait_seconds=data.wait_seconds,
-        stop=stop,
     )
 
 
@@ -104,5 +100,4 @@ def shared(mine: StepFacts) -> StepFacts:
         rejected=tuple(row for facts in everyone for row in facts.rejected),
         keys=tuple(key for facts in everyone for key in facts.keys),
         wait_seconds=max(facts.wait_seconds for facts in everyone),
-        stop=any(facts.stop for facts in everyone),
     )

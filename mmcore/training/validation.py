@@ -99,7 +99,7 @@ class Validation:
         total = torch.zeros(len(run.objectives), dtype=torch.float64, device=run.engine.device)
         for place, batch in enumerate(self._padded(count), start=1):
             note(f"validation: pack {place} of {count}")
-            seen.append(facts_of(_Data([batch]), run.objectives, False))
+            seen.append(facts_of(_Data([batch]), run.objectives))
             with memory_told(batch, step):
                 total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
         facts = shared(_together(seen, run))
@@ -140,7 +140,7 @@ def _together(seen: list[StepFacts], run: StageRun) -> StepFacts:
     for facts in seen:
         for source, count in facts.source_labels.items():
             labels[source] = labels.get(source, 0) + count
-    nothing = facts_of(_Data([]), run.objectives, False)
+    nothing = facts_of(_Data([]), run.objectives)
     if not seen:
         return nothing
     return attrs.evolve(

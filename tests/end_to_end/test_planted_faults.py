@@ -19,6 +19,8 @@ from mmcore import rollbacks
 from mmcore.replaying import replay
 from mmcore.training import checkpoint, checkpoint_write
 from mmcore.training.discarding import DISCARDED
+from mmcore_registry import hookimpl
+from mmcore_trackers.json_lines import JsonLinesTracker
 
 TWO = (
     "--procs", "2", "--set", "engine.use=deepspeed", "--set", "engine.zero=2",
@@ -101,6 +103,32 @@ def test_a_poisoned_model_stops_with_the_samples_and_the_last_checkpoint(workpla
         assert words in output
     assert [line["step"] for line in incidents(workplace)] == [7, 8, 9, 10, 11]
     assert all(one.isfinite().all() for one in states(newest(workplace)).values())
+
+
+class Unlucky:
+    """A listener that hears of an incident, and fails."""
+
+    @hookimpl
+    def mmcore_incident(self, incident):
+        raise RuntimeError(f"heard of step {incident.step}")
+
+
+def test_the_run_writes_down_first_what_makes_a_listener_fail(workplace, planted, monkeypatch):
+    @hookimpl
+    def failing(self, report):
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(JsonLinesTracker, "mmcore_step_end", failing)
+    planted("nan")
+    recipe = mmcore.load_recipe("mini.toml", ["evaluations=[]"])
+    with (
+        pytest.warns(
+            UserWarning, match=r"JsonLinesTracker failed in mmcore_step_end .*the run goes on"
+        ),
+        pytest.raises(RuntimeError, match="heard of step 1"),
+    ):
+        mmcore.run(recipe, listeners=[Unlucky()])
+    assert [line["step"] for line in incidents(workplace)] == [1]
 
 
 SPIKE = (

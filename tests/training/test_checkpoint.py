@@ -68,6 +68,20 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
+def test_an_error_of_any_kind_is_one_of_the_checkpoint_and_told_by_all(root, monkeypatch) -> None:
+    first = save(root, 1, module())
+    with pytest.raises(CheckpointError, match=r"ValueError: .*step-00000001 is whole"):
+        save(root, 2, module(), lanes={3: {"row": float("nan")}})  # of what rank 0 writes for all
+
+    def broken(path: Path, content: object) -> None:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(checkpoint_write, "write_file", broken)
+    with pytest.raises(CheckpointError, match=r"rank 0: .*RuntimeError: the disk is on fire"):
+        save(root, 2, module())
+    assert checkpoint.latest(root) == first
+
+
 def test_what_is_written_is_read(root, monkeypatch) -> None:
     monkeypatch.setattr(checkpoint_write, "FILE_BYTES", 60)  # several files
     inner = module()

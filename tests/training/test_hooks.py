@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import pluggy
 import pytest
 
-from mmcore.interfaces import StepReport, World
+from mmcore.interfaces import RunInfo, StepReport, World
 from mmcore.training.hooks import Hooks, RunHooks
 from mmcore_registry import hookimpl
 
@@ -40,6 +43,49 @@ def test_other_ranks_are_silent() -> None:
     assert listener.heard == []
 
 
+class Broken:
+    """A service that is down, from some moment on."""
+
+    def __init__(self, heard: list[str], start: bool = True) -> None:
+        self._heard, self._start = heard, start
+
+    @hookimpl
+    def mmcore_run_start(self, run: RunInfo) -> None:
+        if not self._start:
+            raise ConnectionError("no such account")
+
+    @hookimpl
+    def mmcore_step_end(self, report: StepReport) -> None:
+        self._heard.append("asked")
+        raise ConnectionError("no answer")
+
+
+def test_a_guest_that_fails_is_told_once_and_costs_nobody_anything() -> None:
+    asked: list[str] = []
+    listener, other = Listener(), Listener()
+    hooks = Hooks([listener], World(), guests=[Broken(asked), other])
+    with pytest.warns(UserWarning, match=r"Broken failed in mmcore_step_end \(Conn.*no answer"):
+        hooks.step_end(REPORT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hooks.step_end(REPORT)
+    assert listener.heard == other.heard == [REPORT, REPORT]
+    assert len(asked) == 2, "it may be up again"
+
+
+def test_a_guest_that_cannot_start_is_an_error() -> None:
+    hooks = Hooks([], World(), guests=[Broken([], start=False)])
+    with pytest.raises(ConnectionError, match="no such account"):
+        hooks.run_start(RunInfo("run", Path(), 0, ""))
+
+
+def test_a_tracker_of_the_run_itself_that_fails_is_an_error() -> None:
+    heard = Listener()
+    with pytest.raises(ConnectionError):
+        Hooks([Broken([]), heard], World()).step_end(REPORT)
+    assert heard.heard == [REPORT], "the last one is told first"
+
+
 def test_a_misspelt_hook_is_refused_by_name() -> None:
     class Misspelt:
         @hookimpl
@@ -47,6 +93,8 @@ def test_a_misspelt_hook_is_refused_by_name() -> None:
 
     with pytest.raises(pluggy.PluginValidationError, match="mmcore_step_ends"):
         Hooks([Misspelt()], World())
+    with pytest.raises(pluggy.PluginValidationError, match="mmcore_step_ends"):
+        Hooks([], World(), guests=[Misspelt()])
 
 
 def test_every_hook_can_be_called() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -39,10 +38,6 @@ class Ear:
     def mmcore_sample_rejected(self, step: int, key: str, reason: str) -> None:
         self.rejected.append((step, key, reason))
 
-    @hookimpl
-    def mmcore_checkpoint_saved(self, step: int) -> None:
-        self.saved.append(step)
-
     def measured(self) -> list[dict[str, float]]:
         """All that does not depend on the clock, exactly."""
         return [
@@ -52,10 +47,11 @@ class Ear:
 
 
 def go(run, ear, *, progress=START, root=None, every=100, stop=lambda: False):
-    def save(now: Progress) -> Path:
+    def save(now: Progress) -> None:
+        ear.saved.append(now.step)
         if root is None:
-            return Path("nowhere")
-        return checkpoint.save(
+            return
+        checkpoint.save(
             root,
             engine=run.engine,
             header=Header(progress=now),
@@ -124,6 +120,20 @@ def test_a_resumed_run_is_the_same_run_bit_for_bit(stage_run, tmp_path) -> None:
         assert torch.equal(one.weight, other.weight), one.name
         assert all(torch.equal(one.moments[key], other.moments[key]) for key in other.moments)
         assert one.steps == other.steps
+
+
+def test_a_signal_in_a_step_is_heard_at_its_end(stage_run, monkeypatch) -> None:
+    asked, run = [False], stage_run(steps=8)
+    usual = run.engine.step
+
+    def step(multiplier: float) -> torch.Tensor:
+        asked[0] = run.loader.position == 4  # in the second step
+        return usual(multiplier)
+
+    monkeypatch.setattr(run.engine, "step", step)
+    ear = Ear()
+    stopped = go(run, ear, stop=lambda: asked[0])
+    assert (stopped.step, ear.saved) == (2, [2])
 
 
 def test_a_step_without_a_single_label_divides_by_nothing(stage_run, toy_loader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 
 import attrs
@@ -35,7 +36,7 @@ class Ear:
         self.values.append(dict(report.values))
 
 
-def train(run) -> list[dict[str, float]]:
+def train(run, look=lambda wait: None) -> list[dict[str, float]]:
     ear = Ear()
     train_stage(
         run,
@@ -45,6 +46,7 @@ def train(run) -> list[dict[str, float]]:
         save=lambda now: None,
         every_steps=2,
         stop=lambda: False,
+        look=look,
     )
     return ear.values
 
@@ -124,8 +126,8 @@ class Loader:
 def watched(stage_run, toy_loader):
     """A stage that is watched, of two sources."""
 
-    def make(**changes):
-        run = stage_run(steps=3)
+    def make(steps=3, **changes):
+        run = stage_run(steps=steps)
         module = run.engine._module
         measured = Measured(sources=["s0", "s1"], rates={"llm": 0.05})
         return attrs.evolve(
@@ -180,9 +182,15 @@ def test_the_times_make_up_the_step(watched) -> None:
         assert min(values[f"time/{name}"] for name in inside) >= 0
 
 
-def test_a_checkpoint_is_told_by_the_step_after_it(watched) -> None:
-    times = [values["time/checkpoint"] for values in train(watched())]
-    assert times[0] == times[1] == 0 < times[2]
+def test_a_checkpoint_is_told_by_the_step_after_it_and_so_is_its_completion(watched) -> None:
+    looks = iter([0.0, 0.0, 0.2, 0.0])
+
+    def look(wait: bool) -> None:
+        time.sleep(next(looks, 0.0))
+
+    times = [values["time/checkpoint"] for values in train(watched(steps=4), look)]
+    assert times[0] == 0 < times[2]
+    assert times[3] >= 0.2
 
 
 def test_flops_and_their_share_of_the_peak(watched) -> None:

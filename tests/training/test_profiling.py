@@ -7,7 +7,8 @@ import json
 
 import torch
 
-from mmcore.interfaces import RunInfo, StageInfo, StepReport
+from mmcore.interfaces import Incident, RunInfo, StageInfo, StepReport, World
+from mmcore.training.hooks import Hooks
 from mmcore.training.profiling import StepProfiler
 
 
@@ -40,3 +41,18 @@ def test_a_run_that_is_too_short_says_so(tmp_path) -> None:
     (said,) = run(tmp_path, [3, 4], steps=3)
     assert "no trace" in said
     assert not (tmp_path / "profile").exists()
+
+
+def test_a_run_that_is_set_back_has_its_trace_in_its_next_life(tmp_path) -> None:
+    said: list[str] = []
+    hooks = Hooks([StepProfiler(2, said.append)], World())
+    for steps, back in ((3, True), (4, False)):
+        hooks.run_start(RunInfo("run", tmp_path, 0, ""))
+        hooks.stage_start(StageInfo("s", 1, 1, ()))
+        for number in range(1, steps + 1):
+            hooks.step_end(StepReport("s", number, number, 0.0, {}))
+        if back:
+            hooks.incident(Incident(step=0, kind="rolled-back", detail="a spike"))
+        hooks.run_end("stopped")
+    (told,) = said
+    assert "trace of steps 3 to 4" in told

@@ -21,9 +21,9 @@ from mmcore.training.launched import (
     world_from_environment,
 )
 from mmcore.training.ranks import (
+    gather_floats,
     gather_objects,
     seed_step,
-    sum_floats,
 )
 
 
@@ -102,7 +102,7 @@ def test_how_many_a_launcher_started(environment, expected) -> None:
 
 def test_one_process_answers_itself() -> None:
     assert gather_objects("me") == ["me"]
-    assert sum_floats([0.1, 2.0]) == [0.1, 2.0]
+    assert gather_floats([0.1, 2.0]) == [[0.1, 2.0]]
 
 
 def test_every_step_and_rank_draws_its_own_numbers() -> None:
@@ -140,7 +140,7 @@ def outcomes(tmp_path_factory) -> tuple[list[dict], object]:
 def test_two_ranks_exchange(outcomes) -> None:
     for outcome in outcomes[0]:
         assert outcome["gathered"] == [{"rank": 0}, {"rank": 1}]
-        assert outcome["sum"] == [2.0, 2.0]
+        assert outcome["floats"] == [[1.0, 0.5], [1.0, 1.5]]
 
 
 def test_counts_and_losses_are_those_of_all_ranks(outcomes) -> None:

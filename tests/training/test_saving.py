@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from mmcore.interfaces import ParameterState, World
-from mmcore.training import checkpoint, checkpoint_write
+from mmcore.training import checkpoint, checkpoint_write, saving, stalls
 from mmcore.training.checkpoint import CheckpointError
 from mmcore.training.checkpoint_write import Keeping
 from mmcore.training.progress import Progress
@@ -64,14 +65,18 @@ def engine() -> Weights:
 
 @pytest.fixture
 def saver(tmp_path, saved, engine) -> Saver:
+    return make_saver(tmp_path, engine, saved)
+
+
+def make_saver(root: Path, engine: Weights, saved: list[int], background: bool = True) -> Saver:
     return Saver(
-        tmp_path,
+        root,
         engine=engine,
         lanes=lambda: {0: {"row": 1}},
         world=World(),
         keeping=Keeping(last=2, every=4),
         keep_stages=True,
-        background=True,
+        background=background,
         loras={},
         saved=lambda path, step: saved.append(step),
     )
@@ -95,6 +100,20 @@ def test_training_goes_on_and_what_is_saved_is_of_the_step(
     saver.look(wait=True)
     assert saved == [1]
     assert states(tmp_path) == (1, [0.0, 0.0, 0.0])
+
+
+def test_until_all_have_written_ranks_exchange_a_number(saver, disk, saved, monkeypatch) -> None:
+    told: list[object] = []
+    usual = saving.gather_objects
+    monkeypatch.setattr(saving, "gather_objects", lambda mine: told.append(mine) or usual(mine))
+    disk.free.clear()
+    saver.save(Progress(step=1))
+    for _ in range(3):
+        saver.look()
+    assert told == []
+    disk.free.set()
+    saver.look(wait=True)
+    assert (len(told), saved) == (1, [1])
 
 
 def test_only_one_is_in_flight(saver, disk, engine, saved, tmp_path) -> None:
@@ -159,3 +178,48 @@ def test_verifying_is_shared_out(saver, tmp_path) -> None:
             faults.append(str(error))
     assert len(faults) == 1
     assert "lanes.json" in faults[0]
+
+
+@pytest.fixture
+def ended(monkeypatch, tmp_path) -> Iterator[list[int]]:
+    """Exit codes that a watchdog ended this process with, which may say nothing for 0.2 s."""
+    codes: list[int] = []
+    monkeypatch.setattr(stalls.Watch, "_end", lambda self: codes.append(stalls.STALLED))
+    with stalls.watched(tmp_path, World(), stage="sft", seconds=0.2, holds=str):
+        stalls.note("waiting for data", 1)
+        stalls.note("waiting for data", 2)  # the first step has more time
+        yield codes
+
+
+def slow(action):
+    """The same, three times as late as is allowed: another rank, or a disk, takes its time."""
+
+    def later(*args):
+        time.sleep(0.6)
+        return action(*args)
+
+    return later
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize(
+    "slow_one",
+    [
+        (saving, "gather_objects"),  # another rank still writes its share
+        (checkpoint_write, "gather_objects"),
+        (checkpoint_write, "write_file"),
+        (saving, "barrier"),  # rank 0 keeps the best one
+    ],
+    ids=["told", "completed", "written", "kept"],
+)
+def test_a_slow_save_is_no_stall(
+    tmp_path, engine, saved, ended, monkeypatch, slow_one, background
+) -> None:
+    module, name = slow_one
+    monkeypatch.setattr(module, name, slow(getattr(module, name)))
+    saver = make_saver(tmp_path / "checkpoints", engine, saved, background=background)
+    saver.save(Progress(step=2))
+    saver.look(wait=True)
+    assert (saved, ended) == ([2], [])
+    time.sleep(0.5)
+    assert ended, "after the save the watchdog is as strict as before"

@@ -136,3 +136,60 @@ def test_zero_watches_nobody(tmp_path, ended) -> None:
         note("waiting for data", 1)
         time.sleep(0.3)
     assert ended == []
+
+
+def test_who_cannot_write_its_last_words_ends_all_the_same(tmp_path, ended, capfd) -> None:
+    (tmp_path / "stalls").write_text("no folder")
+    with watch(tmp_path):
+        note("waiting for data", 6)
+        note("waiting for data", 7)
+        until(lambda: ended)
+    assert ended == [STALLED]
+    told = capfd.readouterr().err
+    for words in ("made no progress", "rank-00000.txt cannot be written", Path(__file__).name):
+        assert words in told
+
+
+def test_readers_that_cannot_say_what_they_do_hold_up_nothing(tmp_path, ended, capfd) -> None:
+    def broken() -> str:
+        raise RuntimeError("the queue is gone")
+
+    with watched(tmp_path, World(), stage="sft", seconds=SECONDS, holds=broken):
+        note("waiting for data", 6)
+        note("waiting for data", 7)
+        until(lambda: ended)
+    assert ended == [STALLED]
+    assert "data: unknown (RuntimeError: the queue is gone)" in capfd.readouterr().err
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """The disk under the run folder hangs, for whoever opens or lists a file, once it is set."""
+    hangs, freed, usual = threading.Event(), threading.Event(), {}
+
+    def held(name: str):
+        usual[name] = getattr(Path, name)
+
+        def call(self, *args, **options):
+            if hangs.is_set() and "stalls" in self.parts:
+                freed.wait(20)
+            return usual[name](self, *args, **options)
+
+        return call
+
+    for name in ("open", "glob", "mkdir"):
+        monkeypatch.setattr(Path, name, held(name))
+    yield hangs, freed
+    freed.set()
+
+
+def test_a_run_folder_that_hangs_keeps_nobody_alive(tmp_path, ended, hanging, capfd) -> None:
+    hangs, freed = hanging
+    with watch(tmp_path):
+        note("waiting for data", 6)
+        note("waiting for data", 7)
+        hangs.set()
+        until(lambda: ended)
+        assert ended == [STALLED]
+        freed.set()
+    assert "step 7, waiting for data" in capfd.readouterr().err

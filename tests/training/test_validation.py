@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import attrs
 import pytest
 import torch
@@ -17,10 +15,16 @@ from mmcore.training.progress import Progress
 from mmcore.training.validation import Validation
 from mmcore_registry import hookimpl
 
+START = Progress(stage="toy")
+
 
 class Ear:
     def __init__(self) -> None:
-        self.reports, self.losses, self.saved = [], [], []
+        self.reports, self.losses, self.progress = [], [], []
+
+    @property
+    def saved(self) -> list[int]:
+        return [one.step for one in self.progress]
 
     @hookimpl
     def mmcore_validated(self, report) -> None:
@@ -29,10 +33,6 @@ class Ear:
     @hookimpl
     def mmcore_step_end(self, report) -> None:
         self.losses.append(report.values["loss"])
-
-    @hookimpl
-    def mmcore_checkpoint_saved(self, step) -> None:
-        self.saved.append(step)
 
 
 class Packs:
@@ -49,20 +49,20 @@ class Packs:
 
 @pytest.fixture
 def go(stage_run, pack):
-    def train(steps=6, early_stop=None, **changes):
-        ear, run = Ear(), attrs.evolve(stage_run(steps=steps), early_stop=early_stop)
+    def train(steps=6, early_stop=None, stop=lambda: False, run=None, start=START, **changes):
+        ear, run = Ear(), attrs.evolve(run or stage_run(steps=steps), early_stop=early_stop)
         if changes:
             changes = {"every_steps": 2, **changes}
             run = attrs.evolve(run, validation=Validation(Packs(pack, range(90, 95)), **changes))
         run = attrs.evolve(run, module=run.engine._module, measured=Measured(sources=["toy"]))
         train_stage(
             run,
-            Progress(stage="toy"),
+            start,
             world=World(),
             hooks=Hooks([ear], World()),
-            save=lambda now: Path("nowhere"),
+            save=ear.progress.append,
             every_steps=100,
-            stop=lambda: False,
+            stop=stop,
         )
         return ear, run
 
@@ -113,6 +113,37 @@ def test_a_best_validation_is_saved_at_once(go) -> None:
     best = [loss == min(losses[: n + 1]) for n, loss in enumerate(losses)]
     assert [one.best for one in ear.reports] == best
     assert {one.step for one in ear.reports if one.best} | {6} == set(ear.saved)
+
+
+def test_a_run_that_stops_saves_first_and_is_validated_when_it_goes_on(go) -> None:
+    whole, _ = go(keep_best="loss")
+    asked = iter([False, False, False, True])
+    first, run = go(keep_best="loss", stop=lambda: next(asked))
+    assert [one.step for one in first.reports] == [2]
+    assert (first.saved, first.progress[-1].validation_due) == ([2, 4], True)
+    second, _ = go(keep_best="loss", run=run, start=first.progress[-1])
+    assert [one.step for one in second.reports] == [4, 6]
+    assert second.saved[0] == 4, "it was the best: its checkpoint is told of, and kept"
+    assert not second.progress[0].validation_due
+    for name in ("validation/loss", "validation/labels"):
+        made = [one.values[name] for one in (*first.reports, *second.reports)]
+        assert made == [one.values[name] for one in whole.reports]
+
+
+def test_an_early_stop_hears_a_validation_that_was_put_off(go) -> None:
+    stop = EarlyStop(measure="validation/loss", patience=1, min_delta=1e9)
+    asked = iter([False, False, False, True])
+    first, run = go(early_stop=stop, keep_best="", stop=lambda: next(asked))
+    second, _ = go(early_stop=stop, keep_best="", run=run, start=first.progress[-1])
+    assert (second.losses, second.saved) == ([], [4])
+    assert second.progress[-1].finished
+
+
+def test_at_the_end_of_a_stage_nothing_is_put_off(go) -> None:
+    asked = iter([False, True])
+    ear, _ = go(steps=2, keep_best="", stop=lambda: next(asked))
+    assert [one.step for one in ear.reports] == [2]
+    assert ear.progress[-1].finished
 
 
 def test_scores_are_better_when_higher_and_an_earlier_best_counts(go) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import Engine, PackedBatch, ParameterGroup, ParameterState, World
-from mmcore.training.ranks import distributed, sum_floats
+from mmcore.training.ranks import distributed, gather_floats
 from mmcore.training.step_module import TrainingStep
 from mmcore_engines.spec import DeepSpeedSpec, TorchSpec
 from mmcore_optim.spec import AdamWSpec
@@ -134,7 +134,7 @@ def train(plan: dict[str, object], world: World) -> dict[str, object]:
                 total += engine.backward(one, [divisor])
         norms.append(float(engine.step(1.0 / (1 + number))))
         parts.append({part: float(norm) for part, norm in engine.part_norms().items()})
-        losses.append(sum_floats([float(total)])[0] / divisor)
+        losses.append(sum(one for (one,) in gather_floats([float(total)])) / divisor)
     if "save" in plan:
         written(engine.parameter_states(), world.rank, Path(str(plan["save"])))
     sums = engine.evaluate(pack(7), [1.0])
