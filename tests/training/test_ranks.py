@@ -58,10 +58,26 @@ def test_contradictions_are_named(environment, named) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "host"), [("gpu[07-09,12],login", "gpu07"), ("a1,a2", "a1"), ("one", "one")]
+    ("nodes", "host"),
+    [
+        ("gpu[07-09,12],login", "gpu07"),
+        ("gpu[12,07-09]", "gpu12"),
+        ("a1,a2", "a1"),
+        ("one", "one"),
+        ("node[1-3]-ib", "node1-ib"),
+        ("node[1-3]-ib,login", "node1-ib"),
+        ("rack[1-2]node[03-04]", "rack1node03"),
+        ("login-1,node[1-3]", "login-1"),
+    ],
 )
 def test_the_first_of_slurms_hosts(nodes, host) -> None:
     assert first_host(nodes) == host
+
+
+@pytest.mark.parametrize("nodes", ["", "gpu[07", "gpu[]", ",gpu1"])
+def test_what_is_no_list_of_hosts_is_told(nodes) -> None:
+    with pytest.raises(RanksError, match="wanted host names"):
+        first_host(nodes)
 
 
 SLURM = {
