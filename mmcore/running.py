@@ -194,11 +194,11 @@ def _verify(start: Checkpoint, world: World) -> None:
 
 
 def _leave_out(folder: Path, world: World, back: RollBack) -> None:
-    """Write down which data the next life leaves out: what was learned from before the checkpoint
-    stays as it is."""
+    """Write down which data the next life leaves out: what the stage learned from before its
+    checkpoint, if it has one, stays as it is."""
     if world.is_main:
         start = newest(folder)
-        within = start is not None and not start.progress.finished
+        within = start is not None and start.progress.stage == back.stage
         learned = start.progress.stage_step if start is not None and within else 0
         left_out = rollbacks.numbers(rollbacks.read(folder), back.stage)
         first, last = (
