@@ -30,13 +30,19 @@ from mmcore.run_folder import (
 )
 from mmcore.stage_validation import BestKeeper, ValidationLog
 from mmcore.stages import Stages, newest
-from mmcore.starting import RunError, Span, began, begun, span
+from mmcore.starting import RunError, Span, began, begun, found, span
 from mmcore.training.agreement import check_agreement
 from mmcore.training.checkpoint import Checkpoint, CheckpointError
 from mmcore.training.discarding import data_number
 from mmcore.training.hooks import Hooks
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import barrier, distributed, gather_objects, world_from_environment
+from mmcore.training.ranks import (
+    barrier,
+    distributed,
+    from_main,
+    gather_objects,
+    world_from_environment,
+)
 from mmcore.training.spikes import RollBack
 from mmcore.training.stopping import StopRequest, stop_on_signal
 
@@ -100,19 +106,10 @@ def run(
         stack.enter_context(distributed(world))
         if world.is_main:
             stack.enter_context(locked(folder))
-            done = _progress(folder) if resume == "auto" else None
-            asked = span(recipe, done, stage=stage, until=until, weights=weights)
-            prepare(folder, to_toml(recipe), resume, begun=begun(done))
-            write_environment(
-                folder,
-                world.size,
-                world.device,
-                after_step=done.step if done else 0,
-                began=began(recipe, asked, done),
-            )
-        barrier()
+        wanted = from_main(
+            lambda: _entered(folder, recipe, world, resume, stage=stage, until=until, from_=weights)
+        )
         check_agreement(_facts(folder, recipe))
-        wanted = span(recipe, _progress(folder), stage=stage, until=until, weights=weights)
         listeners = tuple(listeners)
         while True:
             try:
@@ -129,6 +126,34 @@ def run(
     )
 
 
+def _entered(
+    folder: Path,
+    recipe: Recipe,
+    world: World,
+    resume: Resume,
+    *,
+    stage: str | None,
+    until: str | None,
+    from_: Path | None,
+) -> Span:
+    """Make the folder ready for this start of the run; what is to be trained from here on.
+
+    Raises:
+        RunError, RunFolderError: it cannot be started like this.
+    """
+    done = _progress(folder) if resume == "auto" else None
+    wanted = span(recipe, done, stage=stage, until=until, weights=from_)
+    prepare(folder, to_toml(recipe), resume, begun=begun(done))
+    write_environment(
+        folder,
+        world.size,
+        world.device,
+        after_step=done.step if done else 0,
+        began=began(recipe, wanted, done),
+    )
+    return found(wanted, done)
+
+
 def _life(
     recipe: Recipe,
     folder: Path,
@@ -142,7 +167,7 @@ def _life(
     Raises:
         RollBack: there is to be another life, from the newest checkpoint again.
     """
-    start = newest(folder)
+    start = from_main(lambda: newest(folder))
     info = RunInfo(recipe.name, folder, start.progress.step if start else 0, to_toml(recipe))
     trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
     kept = [RejectedLog(folder), IncidentLog(folder), ValidationLog(folder), BestKeeper(folder)]
@@ -154,7 +179,7 @@ def _life(
             _verify(start, world)
         finished = Stages(recipe, folder, world, hooks, stop, wanted).go(start)
     except RollBack as back:
-        step = start.progress.step if (start := newest(folder)) else 0
+        step = start.progress.step if (start := from_main(lambda: newest(folder))) else 0
         words = f"{back}; the run goes on after step {step}"
         hooks.incident(Incident(step=step, kind="rolled-back", detail=words))
         hooks.run_end("stopped")

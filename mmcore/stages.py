@@ -44,7 +44,7 @@ from mmcore.training.early_stop import EarlyStop
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Budget, Progress
-from mmcore.training.ranks import barrier
+from mmcore.training.ranks import barrier, from_main
 from mmcore.training.saving import Saver
 from mmcore.training.spikes import SpikeGuard
 from mmcore.training.stage import StageRun
@@ -78,7 +78,7 @@ class Stages:
         self._stop = stop
         self._wanted = wanted
         self._text = recipe.model.llm.text()
-        self._rollbacks = rollbacks.read(folder)
+        self._rollbacks = from_main(lambda: rollbacks.read(folder))
 
     @property
     def _device(self) -> torch.device:
@@ -219,7 +219,7 @@ class Stages:
 
     def _start(self) -> Checkpoint | None:
         """The newest checkpoint, unless weights were named to begin from, and it is of before."""
-        start = newest(self._folder)
+        start = from_main(lambda: newest(self._folder))
         anew = start is not None and self._wanted.begins_anew(start.progress)
         return None if anew else start
 
@@ -251,7 +251,7 @@ class Stages:
     def _evaluate(self, progress: Progress) -> None:
         """Ask every task that was not asked at this moment in an earlier life of the run."""
         after = progress.stage if progress.finished else ""
-        done = records.read(self._folder)
+        done = from_main(lambda: records.read(self._folder))
         waiting = [
             (label, spec)
             for label, spec in task_labels(self._recipe.evaluations)
@@ -293,7 +293,7 @@ def _early_stop(stage: Stage) -> EarlyStop | None:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The checkpoint that a run in this folder goes on from."""
+    """The checkpoint that a run in this folder goes on from, as this process sees it."""
     path = checkpoint.latest(folder / CHECKPOINTS)
     return None if path is None else checkpoint.load(path)
 

@@ -57,6 +57,17 @@ def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Pat
     return recipe.stages[wanted.first or 0].name, wanted.weights
 
 
+def found(wanted: Span, done: Progress | None) -> Span:
+    """With the checkpoint that is named, where it is a run folder's newest: that may change.
+
+    Args:
+        done: how far the run folder has come.
+    """
+    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+        return wanted
+    return attrs.evolve(wanted, weights=_checkpoint(wanted.weights) or wanted.weights)
+
+
 def span(
     recipe: Recipe,
     done: Progress | None,

@@ -21,6 +21,7 @@ from mmcore.training.launched import (
     world_from_environment,
 )
 from mmcore.training.ranks import (
+    from_main,
     gather_objects,
     seed_step,
     sum_floats,
@@ -118,6 +119,7 @@ def test_how_many_a_launcher_started(environment, expected) -> None:
 
 def test_one_process_answers_itself() -> None:
     assert gather_objects("me") == ["me"]
+    assert from_main(lambda: "me") == "me"
     assert sum_floats([0.1, 2.0]) == [0.1, 2.0]
 
 
@@ -157,6 +159,14 @@ def test_two_ranks_exchange(outcomes) -> None:
     for outcome in outcomes[0]:
         assert outcome["gathered"] == [{"rank": 0}, {"rank": 1}]
         assert outcome["sum"] == [2.0, 2.0]
+
+
+def test_what_rank_0_finds_is_what_all_go_by(outcomes) -> None:
+    zero, one = outcomes[0]
+    assert zero["of_main"] == one["of_main"] == {"rank": 0}
+    assert zero["nothing"] is one["nothing"] is None
+    assert zero["refused"] == "ValueError: rank 0 made it"
+    assert one["refused"] == ("LostRankError: rank 1 ends, as rank 0 cannot go on, and says why")
 
 
 def test_counts_and_losses_are_those_of_all_ranks(outcomes) -> None:
