@@ -30,9 +30,9 @@ from mmcore.run_folder import (
 )
 from mmcore.stage_validation import BestKeeper, ValidationLog
 from mmcore.stages import Stages, newest
-from mmcore.starting import RunError, Span, began, begun, found, span
+from mmcore.starting import RunError, Span, began, begun, checkpoint_at, found, span
 from mmcore.training.agreement import check_agreement
-from mmcore.training.checkpoint import Checkpoint, CheckpointError
+from mmcore.training.checkpoint import Checkpoint, CheckpointError, load
 from mmcore.training.discarding import data_number
 from mmcore.training.hooks import Hooks
 from mmcore.training.progress import Progress
@@ -174,9 +174,10 @@ def _life(
     hooks = Hooks([*kept, *trackers, *listeners], world)
     hooks.run_start(info)
     try:
-        if start is not None:
-            hooks.activity(f"checking every file of {start.path}")
-            _verify(start, world)
+        source = from_main(lambda: _source(start, wanted))
+        if source is not None:
+            hooks.activity(f"checking every file of {source.path}")
+            _verify(source, world)
         finished = Stages(recipe, folder, world, hooks, stop, wanted).go(start)
     except RollBack as back:
         step = start.progress.step if (start := from_main(lambda: newest(folder))) else 0
@@ -189,6 +190,15 @@ def _life(
         raise
     hooks.run_end("finished" if finished else "stopped")
     return finished
+
+
+def _source(start: Checkpoint | None, wanted: Span) -> Checkpoint | None:
+    """The checkpoint whose weights are read first; None where there is none, or a model folder,
+    which holds no hashes, is."""
+    if wanted.weights is None or (start is not None and not wanted.begins_anew(start.progress)):
+        return start
+    path = checkpoint_at(wanted.weights)
+    return None if path is None else load(path)
 
 
 def _facts(folder: Path, recipe: Recipe) -> dict[str, str]:

@@ -65,7 +65,7 @@ def found(wanted: Span, done: Progress | None) -> Span:
     """
     if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
         return wanted
-    return attrs.evolve(wanted, weights=_checkpoint(wanted.weights) or wanted.weights)
+    return attrs.evolve(wanted, weights=checkpoint_at(wanted.weights) or wanted.weights)
 
 
 def span(
@@ -166,7 +166,7 @@ def initial_from(
         RunError: the path is none of them.
         CheckpointError, WeightsError: names or shapes differ, or files are damaged.
     """
-    checkpoint = _checkpoint(path)
+    checkpoint = checkpoint_at(path)
     if checkpoint is not None:
         return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
     stored = files.enter_context(open_stored(path))
@@ -174,7 +174,7 @@ def initial_from(
     return initial.instead(values_of(initial.model, stored))
 
 
-def _checkpoint(path: Path) -> Path | None:
+def checkpoint_at(path: Path) -> Path | None:
     """The checkpoint that ``path`` is, or the newest of the run that it is; None for a model
     folder.
 
@@ -198,7 +198,7 @@ def _check_same(path: Path, recipe: Recipe) -> None:
     Raises:
         RunError: it is another one; says all of it.
     """
-    checkpoint = _checkpoint(path)
+    checkpoint = checkpoint_at(path)
     if checkpoint is None:
         before = read_model_file(path).model
     elif (described := checkpoint.parent.parent / RECIPE).is_file():

@@ -47,14 +47,30 @@ def test_sigterm_saves_and_the_next_start_goes_on(workplace):
     assert workplace.losses() == workplace.losses("whole")
 
 
-def test_a_checkpoint_that_was_altered_is_not_gone_on_from(workplace):
-    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+def altered(workplace):
+    """The name of a file of the newest checkpoint, one bit of which is another now."""
     folder = workplace.folder / "runs" / "mini" / "checkpoints"
     newest = folder / (folder / "latest").read_text().strip()
     path = next(newest.glob("parameters-*.safetensors"))
     content = bytearray(path.read_bytes())
     content[-5] ^= 1  # one bit of one number
     path.write_bytes(content)
+    return path.name
+
+
+def test_a_checkpoint_that_was_altered_is_not_gone_on_from(workplace):
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    name = altered(workplace)
     refused = workplace.mmcore("run", "mini.toml", fails=True)
-    assert path.name in refused
+    assert name in refused
     assert len(workplace.losses()) == 6, "nothing was trained after the first stage"
+
+
+def test_a_checkpoint_that_was_altered_is_not_begun_from(workplace):
+    workplace.mmcore("run", "mini.toml", "--stage", "captions")
+    begin = ("run", "mini.toml", "--set", "name=other", "--stage", "answers", "--from", "runs/mini")
+    name = altered(workplace)
+    refused = workplace.mmcore(*begin, fails=True)
+    assert name in refused
+    assert "was altered" in refused
+    assert not (workplace.folder / "runs" / "other" / "evaluations.jsonl").exists()
