@@ -1,16 +1,20 @@
 """Stages one at a time, from other weights, with adapters, and ended early: as a user types it."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 import mmcore
+from mmcore import assemble, stages
 from mmcore.exchange.stored import open_stored
 from mmcore.training import checkpoint
 
+BARE = ["evaluations=[]", "validation={share=0.2, rows=6, every_steps=2}"]
 LORA = "{part='llm', lora={rank=2, alpha=4}}"
 
 
@@ -312,3 +316,50 @@ def validated(workplace):
     recipe = workplace.folder / "mini.toml"
     table = "[validation]\nshare = 0.2\nrows = 6\nevery_steps = 1\n"
     recipe.write_text(f"{recipe.read_text()}\n{table}")
+
+
+@pytest.mark.parametrize("place", [(assemble, "pack_loader"), (stages, "stage_validation")])
+def test_an_engine_is_closed_whatever_fails_after_it_was_made(workplace, monkeypatch, place):
+    closed = []
+
+    def started(*args, make=assemble.started):
+        learning = make(*args)
+        usual = learning.engine.close
+        monkeypatch.setattr(learning.engine, "close", lambda: closed.append(usual()))
+        return learning
+
+    def fails(*_):
+        raise ValueError("it cannot be read")
+
+    monkeypatch.setattr(assemble, "started", started)
+    monkeypatch.setattr(*place, fails)
+    with pytest.raises(ValueError, match="it cannot be read"):
+        mmcore.run(mmcore.load_recipe("mini.toml", BARE))
+    assert len(closed) == 1
+
+
+def test_rows_are_looked_at_before_a_model_is_made_whose_sources_do_not_outlive_its_start(
+    workplace, monkeypatch
+):
+    happened, sources = [], []
+
+    def audited(*args, look=assemble.stage_audit):
+        happened.append("audit")
+        return look(*args)
+
+    def started(*args, make=assemble.started):
+        happened.append("model")
+        sources.append(weakref.ref(args[2]))
+        return make(*args)
+
+    def trained(run, progress, train=stages.train_stage, **others):
+        gc.collect()
+        happened.append("steps")
+        assert sources[-1]() is None, "what the values were made of is still held"
+        return train(run, progress, **others)
+
+    monkeypatch.setattr(assemble, "stage_audit", audited)
+    monkeypatch.setattr(assemble, "started", started)
+    monkeypatch.setattr(stages, "train_stage", trained)
+    mmcore.run(mmcore.load_recipe("mini.toml", BARE), max_steps=1)
+    assert happened == ["audit", "model", "steps"]
