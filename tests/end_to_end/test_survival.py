@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 import time
 
 import pytest
@@ -45,6 +46,30 @@ def test_sigterm_saves_and_the_next_start_goes_on(workplace):
     resumed = workplace.mmcore("run", "mini.toml")
     assert done == 12 or f"after step {done}" in resumed, (output, resumed)
     assert workplace.losses() == workplace.losses("whole")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="DeepSpeed is installed on Linux only")
+def test_sigusr1_to_what_started_two_processes_saves_and_the_next_start_goes_on(workplace):
+    words = (
+        "run", "mini.toml", "--procs", "2", "--set", "engine.use=deepspeed",
+        "--set", "engine.precision=fp32", "--set", "checkpoints.every_steps=100",
+        "--set", "stages.captions.steps=200", "--until", "captions", "--set", "evaluations=[]",
+    )  # fmt: skip
+    metrics = workplace.folder / "runs" / "mini" / "metrics.jsonl"
+    process = workplace.start(*words)
+    while process.poll() is None and not (metrics.exists() and metrics.read_text().count("\n")):
+        time.sleep(0.002)
+    for _ in range(3):  # a cluster may say it more than once
+        process.send_signal(signal.SIGUSR1)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "stopped; run the same command to go on" in output
+    done = len(workplace.losses())
+    assert 1 <= done < 100
+    checkpoints = workplace.folder / "runs" / "mini" / "checkpoints"
+    assert (checkpoints / "latest").read_text().strip() == f"step-{done:08d}"
 
 
 def altered(workplace):
