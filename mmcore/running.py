@@ -30,7 +30,16 @@ from mmcore.run_folder import (
 )
 from mmcore.stage_validation import BestKeeper, ValidationLog
 from mmcore.stages import Stages, newest
-from mmcore.starting import RunError, Span, began, begun, checkpoint_at, found, span
+from mmcore.starting import (
+    RunError,
+    Span,
+    began,
+    begun,
+    check_used,
+    checkpoint_at,
+    found,
+    span,
+)
 from mmcore.training.agreement import check_agreement
 from mmcore.training.checkpoint import Checkpoint, CheckpointError, load
 from mmcore.training.discarding import data_number
@@ -143,6 +152,7 @@ def _entered(
     """
     done = _progress(folder) if resume == "auto" else None
     wanted = span(recipe, done, stage=stage, until=until, weights=from_)
+    check_used(folder, recipe, wanted, done)
     prepare(folder, to_toml(recipe), resume, begun=begun(done))
     write_environment(
         folder,

@@ -73,9 +73,13 @@ def test_a_stage_from_other_weights(workplace):
         assert list(losses.values()) == list(whole.values())
         assert list(losses) == list(range(1, 7))
     # The same words again go on with what they began, and begin nothing anew.
-    again = ("run", "mini.toml", "--set", "name=a", "--stage", "answers", "--from", "models/mini")
-    workplace.mmcore(*again)
-    assert len(workplace.losses("a")) == 6
+    again = ("run", "mini.toml", "--set", "name=b", "--stage", "answers", "--from")
+    workplace.mmcore(*again, "models/../models/mini")
+    assert len(workplace.losses("b")) == 6
+    for other in ("runs/mini", "data"):
+        output = workplace.mmcore(*again, other, fails=True)
+        assert f"--from {other} would not be used: stage 'answers' of runs/b has begun" in output
+        assert str(workplace.folder / "models/mini") in output
 
 
 def test_weights_of_another_model_are_refused_with_all_that_differs(workplace):
