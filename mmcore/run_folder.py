@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmcore.recipe import RecipeError, load_recipe, to_toml
 from mmcore.training.checkpoint_format import sync_folder, write_file
@@ -209,11 +209,23 @@ def write_environment(
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
     path = folder / ENVIRONMENT
-    earlier = _earlier_starts(path) if path.exists() else []
+    earlier = _starts(path) if path.exists() else []
     write_whole(path, json.dumps([*earlier, now], indent=1) + "\n")
 
 
-def _earlier_starts(path: Path) -> list[object]:
+def start_at(folder: Path, step: int) -> Mapping[str, Any] | None:
+    """The record of the start that brought the run beyond this step; None where there is none.
+
+    Raises:
+        RunFolderError: the record of earlier starts is damaged.
+    """
+    path = folder / ENVIRONMENT
+    starts = _starts(path) if path.exists() else []
+    before = [one for one in starts if one.get("after_step", 0) <= step]
+    return before[-1] if before else None
+
+
+def _starts(path: Path) -> list[dict[str, Any]]:
     try:
         starts = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

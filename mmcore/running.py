@@ -30,13 +30,28 @@ from mmcore.run_folder import (
 )
 from mmcore.stage_validation import BestKeeper, ValidationLog
 from mmcore.stages import Stages, newest
-from mmcore.starting import RunError, Span, began, begun, span
+from mmcore.starting import (
+    RunError,
+    Span,
+    began,
+    begun,
+    check_used,
+    checkpoint_at,
+    found,
+    span,
+)
 from mmcore.training.agreement import check_agreement
-from mmcore.training.checkpoint import Checkpoint, CheckpointError
+from mmcore.training.checkpoint import Checkpoint, CheckpointError, load
 from mmcore.training.discarding import data_number
 from mmcore.training.hooks import Hooks
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import barrier, distributed, gather_objects, world_from_environment
+from mmcore.training.ranks import (
+    barrier,
+    distributed,
+    from_main,
+    gather_objects,
+    world_from_environment,
+)
 from mmcore.training.spikes import RollBack
 from mmcore.training.stopping import StopRequest, stop_on_signal
 
@@ -100,19 +115,10 @@ def run(
         stack.enter_context(distributed(world))
         if world.is_main:
             stack.enter_context(locked(folder))
-            done = _progress(folder) if resume == "auto" else None
-            asked = span(recipe, done, stage=stage, until=until, weights=weights)
-            prepare(folder, to_toml(recipe), resume, begun=begun(done))
-            write_environment(
-                folder,
-                world.size,
-                world.device,
-                after_step=done.step if done else 0,
-                began=began(recipe, asked, done),
-            )
-        barrier()
+        wanted = from_main(
+            lambda: _entered(folder, recipe, world, resume, stage=stage, until=until, from_=weights)
+        )
         check_agreement(_facts(folder, recipe))
-        wanted = span(recipe, _progress(folder), stage=stage, until=until, weights=weights)
         listeners = tuple(listeners)
         while True:
             try:
@@ -129,6 +135,35 @@ def run(
     )
 
 
+def _entered(
+    folder: Path,
+    recipe: Recipe,
+    world: World,
+    resume: Resume,
+    *,
+    stage: str | None,
+    until: str | None,
+    from_: Path | None,
+) -> Span:
+    """Make the folder ready for this start of the run; what is to be trained from here on.
+
+    Raises:
+        RunError, RunFolderError: it cannot be started like this.
+    """
+    done = _progress(folder) if resume == "auto" else None
+    wanted = span(recipe, done, stage=stage, until=until, weights=from_)
+    check_used(folder, recipe, wanted, done)
+    prepare(folder, to_toml(recipe), resume, begun=begun(done))
+    write_environment(
+        folder,
+        world.size,
+        world.device,
+        after_step=done.step if done else 0,
+        began=began(recipe, wanted, done),
+    )
+    return found(wanted, done)
+
+
 def _life(
     recipe: Recipe,
     folder: Path,
@@ -142,19 +177,20 @@ def _life(
     Raises:
         RollBack: there is to be another life, from the newest checkpoint again.
     """
-    start = newest(folder)
+    start = from_main(lambda: newest(folder))
     info = RunInfo(recipe.name, folder, start.progress.step if start else 0, to_toml(recipe))
     trackers = [spec.build(info) for spec in recipe.trackers] if world.is_main else []
     kept = [RejectedLog(folder), IncidentLog(folder), ValidationLog(folder), BestKeeper(folder)]
     hooks = Hooks([*listeners, *kept], world, guests=trackers)  # the run's own books are first
     hooks.run_start(info)
     try:
-        if start is not None:
-            hooks.activity(f"checking every file of {start.path}")
-            _verify(start, world)
+        source = from_main(lambda: _source(start, wanted))
+        if source is not None:
+            hooks.activity(f"checking every file of {source.path}")
+            _verify(source, world)
         finished = Stages(recipe, folder, world, hooks, stop, wanted).go(start)
     except RollBack as back:
-        step = start.progress.step if (start := newest(folder)) else 0
+        step = start.progress.step if (start := from_main(lambda: newest(folder))) else 0
         words = f"{back}; the run goes on after step {step}"
         hooks.incident(Incident(step=step, kind="rolled-back", detail=words))
         hooks.run_end("stopped")
@@ -164,6 +200,15 @@ def _life(
         raise
     hooks.run_end("finished" if finished else "stopped")
     return finished
+
+
+def _source(start: Checkpoint | None, wanted: Span) -> Checkpoint | None:
+    """The checkpoint whose weights are read first; None where there is none, or a model folder,
+    which holds no hashes, is."""
+    if wanted.weights is None or (start is not None and not wanted.begins_anew(start.progress)):
+        return start
+    path = checkpoint_at(wanted.weights)
+    return None if path is None else load(path)
 
 
 def _facts(folder: Path, recipe: Recipe) -> dict[str, str]:
@@ -194,11 +239,11 @@ def _verify(start: Checkpoint, world: World) -> None:
 
 
 def _leave_out(folder: Path, world: World, back: RollBack) -> None:
-    """Write down which data the next life leaves out: what was learned from before the checkpoint
-    stays as it is."""
+    """Write down which data the next life leaves out: what the stage learned from before its
+    checkpoint, if it has one, stays as it is."""
     if world.is_main:
         start = newest(folder)
-        within = start is not None and not start.progress.finished
+        within = start is not None and start.progress.stage == back.stage
         learned = start.progress.stage_step if start is not None and within else 0
         left_out = rollbacks.numbers(rollbacks.read(folder), back.stage)
         first, last = (

@@ -16,7 +16,7 @@ from mmcore.evaluation.scores import mean_accuracy
 from mmcore.interfaces import World
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, task_labels
-from mmcore.training.ranks import gather_objects
+from mmcore.training.ranks import from_main
 from mmcore.training.validation import Validation
 from mmcore.validation_log import ValidationLog, best_value
 
@@ -55,12 +55,11 @@ def stage_validation(
             "validation.tasks cannot be asked where ranks share out the weights (zero = 3): each "
             "would answer by itself; leave validation.tasks empty, or train with engine.zero = 2"
         )
-    best = best_value(folder, stage.name, f"validation/{table.keep_best}")
     return Validation(
         packs,
         every_steps=table.every_steps,
         keep_best=table.keep_best,
-        best=gather_objects(best)[0],
+        best=from_main(lambda: best_value(folder, stage.name, f"validation/{table.keep_best}")),
         ask=_asker(recipe, stage, prepared, model, world) if table.tasks else dict,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from mmcore import assemble, rollbacks
 from mmcore.data.epochs import count_rows
+from mmcore.data.lane_state import LaneState
 from mmcore.data.largest import largest_pack
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
@@ -27,6 +29,7 @@ from mmcore.interfaces import (
 from mmcore.making_up import make_up
 from mmcore.model.initial import Initial
 from mmcore.model.trainable import PartSize
+from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, task_labels
 from mmcore.run_folder import (
     CHECKPOINTS,
@@ -44,12 +47,13 @@ from mmcore.training.early_stop import EarlyStop
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Budget, Progress
-from mmcore.training.ranks import barrier
+from mmcore.training.ranks import barrier, from_main
 from mmcore.training.saving import Saver
 from mmcore.training.spikes import SpikeGuard
 from mmcore.training.stage import StageRun
 from mmcore.training.stalls import watched
 from mmcore.training.stopping import StopRequest
+from mmcore.training.validation import Validation
 
 
 class AuditError(ValueError):
@@ -78,7 +82,7 @@ class Stages:
         self._stop = stop
         self._wanted = wanted
         self._text = recipe.model.llm.text()
-        self._rollbacks = rollbacks.read(folder)
+        self._rollbacks = from_main(lambda: rollbacks.read(folder))
 
     @property
     def _device(self) -> torch.device:
@@ -105,59 +109,31 @@ class Stages:
 
     def _train(self, stage: Stage, progress: Progress) -> Progress:
         self._make_up(stage)
-        start = self._start()
-        goes_on = progress.stage_step > 0
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
-        with ExitStack() as files:
-            initial = self._initial(start, stage, files)
-            states = start.states() if start is not None and goes_on else None
-            learning = assemble.started(self._recipe, stage, initial, self._world, states)
-            model = initial.model
-            del initial  # with the values of parts that were built whole
-        largest = self._largest(prepared)
-        if self._world.is_main:
-            summary = (*map(_learns, learning.parts), *self._audit(stage, prepared))
-            number, stages = progress.stage_index + 1, len(self._recipe.stages)
-            self._hooks.stage_start(StageInfo(stage.name, number, stages, summary))
-        loader = assemble.pack_loader(
-            self._recipe, stage, prepared, self._world, start.lanes if start and goes_on else None
-        )
-        validation = None
-        if self._recipe.validation is not None:
-            validation = stage_validation(
-                self._recipe, stage, prepared, model, self._world, self._folder
-            )
-        discarded = rollbacks.numbers(self._rollbacks, stage.name)
-        saver = self._saver(stage, learning.engine, loader)
-        guards = self._recipe.guards
-        try:
+        audited = from_main(lambda: self._audit(stage, prepared))
+        with ExitStack() as closing:
+            learning, model, lanes = self._started(stage, goes_on=progress.stage_step > 0)
+            closing.callback(learning.engine.close)
+            largest = self._largest(prepared)
+            self._tell_start(progress, (*map(_learns, learning.parts), *audited))
+            loader = assemble.pack_loader(self._recipe, stage, prepared, self._world, lanes)
+            closing.callback(loader.close)
+            validation = None
+            if self._recipe.validation is not None:
+                validation = stage_validation(
+                    self._recipe, stage, prepared, model, self._world, self._folder
+                )
+            run = self._stage_run(stage, progress, learning, loader, validation, largest)
+            saver = self._saver(stage, learning.engine, loader)
             with watched(
                 self._folder,
                 self._world,
                 stage=stage.name,
-                seconds=guards.stall_seconds,
+                seconds=self._recipe.guards.stall_seconds,
                 holds=loader.busy,
             ):
                 progress = train_stage(
-                    StageRun(
-                        name=stage.name,
-                        engine=learning.engine,
-                        objectives=learning.objectives,
-                        objective_names=[spec.name for spec in stage.objectives],
-                        weights=[spec.weight for spec in stage.objectives],
-                        loader=DiscardingLoader(loader, discarded, progress.stage_step),
-                        optimizer=stage.optimizer,
-                        budget=budget_of(stage),
-                        seed=self._recipe.seed,
-                        max_rejected_share=self._recipe.data.max_rejected_share,
-                        max_skipped_in_a_row=guards.max_skipped_in_a_row,
-                        early_stop=_early_stop(stage),
-                        spikes=self._spikes(),
-                        module=learning.module,
-                        measured=measured(self._recipe, stage, self._device),
-                        validation=validation,
-                        largest=largest,
-                    ),
+                    run,
                     progress,
                     world=self._world,
                     hooks=self._hooks,
@@ -166,12 +142,54 @@ class Stages:
                     stop=self._stop,
                     look=saver.look,
                 )
-        finally:
-            loader.close()
-            learning.engine.close()
         if progress.finished and self._world.is_main:
             self._tell_end(progress)
         return progress
+
+    def _started(
+        self, stage: Stage, *, goes_on: bool
+    ) -> tuple[assemble.Learning, VisionLanguageModel, Mapping[int, LaneState] | None]:
+        """What takes the stage's steps, its model, and the place in the data to go on from.
+
+        What the values were made of ends here: parts may hold whole copies of theirs.
+        """
+        start = self._start()
+        going_on = start if goes_on else None
+        with ExitStack() as files:
+            initial = self._initial(start, stage, files)
+            states = None if going_on is None else going_on.states()
+            learning = assemble.started(self._recipe, stage, initial, self._world, states)
+        return learning, initial.model, None if going_on is None else going_on.lanes
+
+    def _stage_run(
+        self,
+        stage: Stage,
+        progress: Progress,
+        learning: assemble.Learning,
+        loader: PackLoader,
+        validation: Validation | None,
+        largest: PackedBatch | None,
+    ) -> StageRun:
+        discarded = rollbacks.numbers(self._rollbacks, stage.name)
+        return StageRun(
+            name=stage.name,
+            engine=learning.engine,
+            objectives=learning.objectives,
+            objective_names=[spec.name for spec in stage.objectives],
+            weights=[spec.weight for spec in stage.objectives],
+            loader=DiscardingLoader(loader, discarded, progress.stage_step),
+            optimizer=stage.optimizer,
+            budget=budget_of(stage),
+            seed=self._recipe.seed,
+            max_rejected_share=self._recipe.data.max_rejected_share,
+            max_skipped_in_a_row=self._recipe.guards.max_skipped_in_a_row,
+            early_stop=_early_stop(stage),
+            spikes=self._spikes(),
+            module=learning.module,
+            measured=measured(self._recipe, stage, self._device),
+            validation=validation,
+            largest=largest,
+        )
 
     def _saver(self, stage: Stage, engine: Engine, loader: PackLoader) -> Saver:
         table = self._recipe.checkpoints
@@ -206,6 +224,11 @@ class Stages:
         )
         return pack
 
+    def _tell_start(self, progress: Progress, summary: tuple[str, ...]) -> None:
+        if self._world.is_main:
+            number, stages = progress.stage_index + 1, len(self._recipe.stages)
+            self._hooks.stage_start(StageInfo(progress.stage, number, stages, summary))
+
     def _tell_end(self, progress: Progress) -> None:
         """What the stage was trained on: to the trackers, and in a file of its own."""
         path = self._folder / STAGE_FILE.format(progress.stage)
@@ -221,7 +244,7 @@ class Stages:
 
     def _start(self) -> Checkpoint | None:
         """The newest checkpoint, unless weights were named to begin from, and it is of before."""
-        start = newest(self._folder)
+        start = from_main(lambda: newest(self._folder))
         anew = start is not None and self._wanted.begins_anew(start.progress)
         return None if anew else start
 
@@ -234,7 +257,7 @@ class Stages:
         return assemble.initial_of_checkpoint(self._recipe, start.path, self._device, stage)
 
     def _audit(self, stage: Stage, prepared: Preparer) -> list[str]:
-        """Look at the first samples before they cost anything; the findings in lines.
+        """Look at the first samples before the stage's model is made; the findings in lines.
 
         Raises:
             AuditError: training on this data would be a mistake.
@@ -253,7 +276,7 @@ class Stages:
     def _evaluate(self, progress: Progress) -> None:
         """Ask every task that was not asked at this moment in an earlier life of the run."""
         after = progress.stage if progress.finished else ""
-        done = records.read(self._folder)
+        done = from_main(lambda: records.read(self._folder))
         waiting = [
             (label, spec)
             for label, spec in task_labels(self._recipe.evaluations)
@@ -295,7 +318,7 @@ def _early_stop(stage: Stage) -> EarlyStop | None:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The checkpoint that a run in this folder goes on from."""
+    """The checkpoint that a run in this folder goes on from, as this process sees it."""
     path = checkpoint.latest(folder / CHECKPOINTS)
     return None if path is None else checkpoint.load(path)
 

@@ -15,7 +15,7 @@ from mmcore.exchange.stored import open_stored, values_of
 from mmcore.interfaces import PARTS, WeightsError
 from mmcore.model.initial import Initial
 from mmcore.recipe import ModelTable, Recipe, Stage, load_recipe
-from mmcore.run_folder import CHECKPOINTS, RECIPE
+from mmcore.run_folder import CHECKPOINTS, RECIPE, start_at
 from mmcore.training.checkpoint import latest
 from mmcore.training.checkpoint_format import MANIFEST
 from mmcore.training.progress import Progress
@@ -55,6 +55,44 @@ def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Pat
     if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
         return None
     return recipe.stages[wanted.first or 0].name, wanted.weights
+
+
+def check_used(folder: Path, recipe: Recipe, wanted: Span, done: Progress | None) -> None:
+    """Whether weights that are named are those that their stage began from, if it has begun: the
+    same words go on with it, and others would be passed over.
+
+    Args:
+        folder: of the run.
+        done: how far it has come.
+
+    Raises:
+        RunError: the stage began from something else.
+    """
+    if wanted.weights is None or done is None or wanted.begins_anew(done):
+        return
+    name = recipe.stages[wanted.first or 0].name
+    start = start_at(folder, done.step - done.stage_step if wanted.first else 0)
+    if start is None:  # the record was moved aside
+        return
+    used = start.get("from") if start.get("stage") == name else None
+    if used is None or Path(used).resolve() != wanted.weights.resolve():
+        source = used or ("the stage before it" if wanted.first else "what the recipe says")
+        raise RunError(
+            f"--from {wanted.weights} would not be used: stage {name!r} of {folder} has begun, "
+            f"from {source}; leave --from out to go on, or give the run another name with "
+            "--set name=..."
+        )
+
+
+def found(wanted: Span, done: Progress | None) -> Span:
+    """With the checkpoint that is named, where it is a run folder's newest: that may change.
+
+    Args:
+        done: how far the run folder has come.
+    """
+    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+        return wanted
+    return attrs.evolve(wanted, weights=checkpoint_at(wanted.weights) or wanted.weights)
 
 
 def span(
@@ -155,7 +193,7 @@ def initial_from(
         RunError: the path is none of them.
         CheckpointError, WeightsError: names or shapes differ, or files are damaged.
     """
-    checkpoint = _checkpoint(path)
+    checkpoint = checkpoint_at(path)
     if checkpoint is not None:
         return assemble.initial_of_checkpoint(recipe, checkpoint, device, stage)
     stored = files.enter_context(open_stored(path))
@@ -163,7 +201,7 @@ def initial_from(
     return initial.instead(values_of(initial.model, stored))
 
 
-def _checkpoint(path: Path) -> Path | None:
+def checkpoint_at(path: Path) -> Path | None:
     """The checkpoint that ``path`` is, or the newest of the run that it is; None for a model
     folder.
 
@@ -187,7 +225,7 @@ def _check_same(path: Path, recipe: Recipe) -> None:
     Raises:
         RunError: it is another one; says all of it.
     """
-    checkpoint = _checkpoint(path)
+    checkpoint = checkpoint_at(path)
     if checkpoint is None:
         before = read_model_file(path).model
     elif (described := checkpoint.parent.parent / RECIPE).is_file():

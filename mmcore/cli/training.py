@@ -29,9 +29,9 @@ from mmcore.training.launched import processes_launched
 from mmcore.training.launcher_watch import VARIABLE
 from mmcore.training.lost_ranks import LostRankError
 from mmcore.training.profiling import StepProfiler
-from mmcore.training.stopping import ASKS
+from mmcore.training.stopping import ASKS, SIGNALS
 
-ASKING = (signal.SIGTERM, signal.SIGINT)
+ASKING = (*SIGNALS, ASKS)
 """Signals that ask a run to stop."""
 
 GRACE_SECONDS = 10.0
@@ -94,20 +94,7 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> boo
         context.Process(target=_rank, args=(rank, procs, port, recipe, wish))
         for rank in range(procs)
     ]
-    asked: list[int] = []
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        # A terminal or a cluster may tell them, too: what we send must not be their second signal.
-        for one in ranks:
-            if one.pid is not None and one.is_alive():
-                os.kill(one.pid, signal.SIGTERM if asked else ASKS)
-        asked.append(number)
-
-    with _own_signals():
-        for one in ranks:
-            one.start()
-        for number in ASKING:
-            signal.signal(number, forward)
+    with _passed_on(ranks) as asked:
         failed = _wait(ranks)
     if failed and asked:
         raise KeyboardInterrupt
@@ -174,14 +161,33 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Afterwards, signals do here what they did before."""
-    handlers = {one: signal.getsignal(one) for one in ASKING}
+def _passed_on(ranks: Sequence[BaseProcess]) -> Iterator[list[int]]:
+    """Start the ranks; within, what asks this process to stop is theirs to heed.
+
+    The first signal asks them, and so does every SIGUSR1, which never ends a run; another one that
+    comes after it ends them.
+
+    Returns:
+        the signals that came, as they come.
+    """
+    asked: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        # A terminal or a cluster may tell them, too: what we send must not be their second signal.
+        ends = number != ASKS and any(one != ASKS for one in asked)
+        for one in ranks:
+            if one.pid is not None and one.is_alive():
+                os.kill(one.pid, signal.SIGTERM if ends else ASKS)
+        asked.append(number)
+
+    for one in ranks:
+        one.start()
+    usual = {number: signal.signal(number, forward) for number in ASKING}
     try:
-        yield
+        yield asked
     finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+        for one_signal, handler in usual.items():
+            signal.signal(one_signal, handler)
 
 
 def _failed(codes: Mapping[int, int]) -> str:

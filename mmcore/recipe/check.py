@@ -120,6 +120,13 @@ def _validation(facts: Facts) -> Iterator[Remark]:
             close = nearest(name, known)
             hint = f"did you mean {close!r}?" if close else f"evaluations: {', '.join(known)}"
             yield Remark(("validation", "tasks"), f"no evaluation is called {name!r}", hint)
+    if table.tasks and getattr(facts.at("engine"), "zero", 0) == 3:
+        message = (
+            "cannot be asked where ranks share out the weights (engine.zero = 3): each would "
+            "answer by itself"
+        )
+        hint = "leave validation.tasks empty, or train with engine.zero = 2"
+        yield Remark(("validation", "tasks"), message, hint)
 
 
 def _tokens_per_view(facts: Facts) -> tuple[int | None, list[Remark]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import attrs
@@ -51,7 +52,7 @@ class EarlyStop:
         if value is None:
             return progress
         best = progress.watched.get(BEST)
-        better = value == value and (best is None or self._beats(value, best))
+        better = math.isfinite(value) and (best is None or self._beats(value, best))
         return attrs.evolve(
             progress,
             watched={
@@ -83,7 +84,7 @@ class EarlyStop:
         times = "1 measurement" if self.patience == 1 else f"{self.patience} measurements"
         best = progress.watched.get(BEST)
         if best is None:
-            return f"stopped early: {self.measure} was not a number in {times}"
+            return f"stopped early: {self.measure} was not finite in {times}"
         change, beyond = ("risen", "above") if self.higher_is_better else ("fallen", "below")
         least = f"more than {self.min_delta:g} " if self.min_delta else ""
         return (

@@ -81,11 +81,15 @@ def meeting_point(environment: Environment = os.environ) -> tuple[str, int]:
 
 
 def first_host(nodes: str) -> str:
-    """First name of a SLURM node list such as ``gpu[07-09,12],login``."""
-    match = re.match(r"([^,\[]+)(?:\[(\w+))?", nodes)
+    """First name of a SLURM node list such as ``gpu[07-09,12],login`` or ``rack[1-2]node[3-4]-ib``.
+
+    Raises:
+        RanksError: it is none.
+    """
+    match = re.match(r"([^,\[\]\s]|\[\w+([-,]\w+)*\])+(?=,|$)", nodes)
     if match is None:
         raise RanksError(f"SLURM's list of nodes is {nodes!r}, wanted host names")
-    return match[1] + (match[2] or "")
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", match[0])
 
 
 def this_device() -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed.nn.functional  # see ``distributed``
@@ -24,7 +25,7 @@ from mmcore.training.launched import (
     world_from_environment,
 )
 from mmcore.training.launcher_watch import end_with_launcher
-from mmcore.training.lost_ranks import LostRankError, naming_lost_ranks
+from mmcore.training.lost_ranks import AFTER_YOU_SECONDS, LostRankError, naming_lost_ranks
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ __all__ = [
     "barrier",
     "distributed",
     "first_host",
+    "from_main",
     "gather_floats",
     "gather_objects",
     "seed_step",
@@ -121,6 +123,32 @@ def gather_objects(mine: T) -> list[T]:
     answers: list[T] = [mine] * torch_distributed.get_world_size(_host_group)
     torch_distributed.all_gather_object(answers, mine, group=_host_group)
     return answers
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What rank 0 makes, told to all; the others make nothing.
+
+    For what is read from files that change while the run goes on: a shared disk may show them to
+    one host later than to another, and ranks that decide by them must decide alike.
+
+    Raises:
+        LostRankError: on the other ranks, where ``make`` fails; rank 0 raises what it raised.
+    """
+    if _host_group is None:
+        return make()
+    rank = torch_distributed.get_rank(_host_group)
+    told: list[Any] = [None, False]
+    try:
+        if rank == 0:
+            told = [make(), True]
+    finally:
+        torch_distributed.broadcast_object_list(told, src=0, group=_host_group)
+    answer: T
+    answer, made = told
+    if not made:
+        time.sleep(AFTER_YOU_SECONDS)
+        raise LostRankError(f"rank {rank} ends, as rank 0 cannot go on, and says why")
+    return answer
 
 
 def gather_floats(mine: Sequence[float]) -> list[list[float]]:

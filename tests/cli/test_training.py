@@ -12,7 +12,7 @@ import click
 import pytest
 
 from mmcore.cli import training
-from mmcore.cli.training import LOST, Wish, _failed, _wait, train
+from mmcore.cli.training import LOST, Wish, _failed, _passed_on, _wait, train
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
@@ -65,6 +65,42 @@ def test_one_that_goes_on_after_a_loss_is_not_waited_for_without_end(monkeypatch
 )
 def test_what_the_user_reads_last(codes, said):
     assert _failed(codes).startswith(said)
+
+
+def listens(pipe):
+    """A rank that tells every signal that it is sent, and ends by itself after a while."""
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(one, lambda number, frame: pipe.send(number))
+    pipe.send(0)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "heard"),
+    [
+        (["USR1", "USR1", "USR1"], ["USR1", "USR1", "USR1"]),
+        (["USR1", "TERM", "USR1", "INT"], ["USR1", "USR1", "USR1", "TERM"]),
+        (["INT", "USR1", "TERM"], ["USR1", "USR1", "TERM"]),
+        (["TERM", "TERM"], ["USR1", "TERM"]),
+    ],
+)
+def test_signals_that_ask_are_the_ranks_to_heed(sent, heard):
+    context = get_context("fork")
+    mine, theirs = context.Pipe()
+    rank = context.Process(target=listens, args=(theirs,))
+    before = signal.getsignal(signal.SIGUSR1)
+    with _passed_on([rank]) as asked:
+        assert mine.recv() == 0, "it listens"
+        for name, wanted in zip(sent, heard, strict=True):
+            signal.raise_signal(signal.Signals[f"SIG{name}"])
+            assert mine.poll(20)
+            assert signal.Signals(mine.recv()).name == f"SIG{wanted}"
+    rank.kill()
+    rank.join()
+    assert [signal.Signals(one).name for one in asked] == [f"SIG{name}" for name in sent]
+    assert signal.getsignal(signal.SIGUSR1) is before
 
 
 def test_procs_within_a_launch_is_refused(monkeypatch):

@@ -37,6 +37,16 @@ torch.set_num_threads(1)
 run(load_recipe("mini.toml", sys.argv[2:]), max_steps=int(sys.argv[1]) or None)
 """
 
+STALE = """
+import os
+from mmcore import rollbacks, running, stages
+from mmcore.evaluation import records
+if os.environ["RANK"] == "1":  # whose host does not see yet what rank 0 has written
+    stages.newest = lambda folder: None
+    records.read = lambda folder: []
+    rollbacks.read = lambda folder: [rollbacks.Discarded("answers", 1, 2, "now")]
+"""
+
 
 def keys(name: str, zero: int, precision: str) -> list[str]:
     return [
@@ -48,9 +58,9 @@ def keys(name: str, zero: int, precision: str) -> list[str]:
     ]
 
 
-def run_on(workplace, processes: int, steps: int, overrides: list[str]) -> None:
+def run_on(workplace, processes: int, steps: int, overrides: list[str], before: str = "") -> None:
     """``mmcore.run`` on so many processes, for so many steps from where it stands; 0 is to the
-    end."""
+    end. The code ``before`` comes first."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -61,7 +71,7 @@ def run_on(workplace, processes: int, steps: int, overrides: list[str]) -> None:
         with path.open("w") as log:
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", CODE, str(steps), *overrides],
+                    [sys.executable, "-c", before + CODE, str(steps), *overrides],
                     cwd=workplace.folder,
                     env=workplace.environment
                     | world
@@ -76,6 +86,16 @@ def run_on(workplace, processes: int, steps: int, overrides: list[str]) -> None:
         for process in started:
             process.kill()
     assert codes == [0] * processes, "\n".join(path.read_text()[-3000:] for path in logs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_rank_that_sees_files_later_does_what_rank_0_does(workplace):
+    run_on(workplace, 2, 0, keys("whole", 2, "fp32"))
+    run_on(workplace, 2, 3, keys("stale", 2, "fp32"))
+    run_on(workplace, 2, 0, keys("stale", 2, "fp32"), before=STALE)
+    assert len(workplace.losses("stale")) == 12
+    assert workplace.losses("stale") == workplace.losses("whole")
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from mmcore import assemble, stages
 from mmcore.exchange.stored import open_stored
 from mmcore.training import checkpoint
 
+BARE = ["evaluations=[]", "validation={share=0.2, rows=6, every_steps=2}"]
 LORA = "{part='llm', lora={rank=2, alpha=4}}"
 
 
@@ -72,9 +73,13 @@ def test_a_stage_from_other_weights(workplace):
         assert list(losses.values()) == list(whole.values())
         assert list(losses) == list(range(1, 7))
     # The same words again go on with what they began, and begin nothing anew.
-    again = ("run", "mini.toml", "--set", "name=a", "--stage", "answers", "--from", "models/mini")
-    workplace.mmcore(*again)
-    assert len(workplace.losses("a")) == 6
+    again = ("run", "mini.toml", "--set", "name=b", "--stage", "answers", "--from")
+    workplace.mmcore(*again, "models/../models/mini")
+    assert len(workplace.losses("b")) == 6
+    for other in ("runs/mini", "data"):
+        output = workplace.mmcore(*again, other, fails=True)
+        assert f"--from {other} would not be used: stage 'answers' of runs/b has begun" in output
+        assert str(workplace.folder / "models/mini") in output
 
 
 def test_weights_of_another_model_are_refused_with_all_that_differs(workplace):
@@ -335,3 +340,50 @@ def validated(workplace):
     recipe = workplace.folder / "mini.toml"
     table = "[validation]\nshare = 0.2\nrows = 6\nevery_steps = 1\n"
     recipe.write_text(f"{recipe.read_text()}\n{table}")
+
+
+@pytest.mark.parametrize("place", [(assemble, "pack_loader"), (stages, "stage_validation")])
+def test_an_engine_is_closed_whatever_fails_after_it_was_made(workplace, monkeypatch, place):
+    closed = []
+
+    def started(*args, make=assemble.started):
+        learning = make(*args)
+        usual = learning.engine.close
+        monkeypatch.setattr(learning.engine, "close", lambda: closed.append(usual()))
+        return learning
+
+    def fails(*_):
+        raise ValueError("it cannot be read")
+
+    monkeypatch.setattr(assemble, "started", started)
+    monkeypatch.setattr(*place, fails)
+    with pytest.raises(ValueError, match="it cannot be read"):
+        mmcore.run(mmcore.load_recipe("mini.toml", BARE))
+    assert len(closed) == 1
+
+
+def test_rows_are_looked_at_before_a_model_is_made_whose_sources_do_not_outlive_its_start(
+    workplace, monkeypatch
+):
+    happened, sources = [], []
+
+    def audited(*args, look=assemble.stage_audit):
+        happened.append("audit")
+        return look(*args)
+
+    def started(*args, make=assemble.started):
+        happened.append("model")
+        sources.append(weakref.ref(args[2]))
+        return make(*args)
+
+    def trained(run, progress, train=stages.train_stage, **others):
+        gc.collect()
+        happened.append("steps")
+        assert sources[-1]() is None, "what the values were made of is still held"
+        return train(run, progress, **others)
+
+    monkeypatch.setattr(assemble, "stage_audit", audited)
+    monkeypatch.setattr(assemble, "started", started)
+    monkeypatch.setattr(stages, "train_stage", trained)
+    mmcore.run(mmcore.load_recipe("mini.toml", BARE), max_steps=1)
+    assert happened == ["audit", "model", "steps"]

@@ -98,6 +98,14 @@ def test_a_sampler_must_make_as_many_tokens_of_a_whole_picture_as_of_a_view(
     load_recipe(write(write().read_text(), whole), registry=registry)
 
 
+def test_no_task_is_asked_of_weights_that_are_shared_out(faults, write, registry):
+    asked = ["validation={share=0.1, tasks=['quiz']}"]
+    (fault,) = faults(overrides=[*asked, "engine.zero=3"])
+    assert "validation.tasks: cannot be asked where ranks share out the weights" in fault
+    load_recipe(write(), [*asked, "engine.zero=2"], registry=registry)
+    load_recipe(write(), ["validation={share=0.1}", "engine.zero=3"], registry=registry)
+
+
 def test_contradictions_are_found_beside_other_faults(faults):
     """A stage with a fault elsewhere, and a recipe that misses a key, are checked all the same."""
     found = faults(

@@ -44,10 +44,19 @@ def test_of_a_score_more_is_better_and_steps_in_between_do_not_count():
     assert after(EarlyStop(measure="validation/loss", patience=1), between) == 5
 
 
-def test_what_is_no_number_is_no_better():
+def test_what_is_not_finite_is_no_better():
     losses = [{"loss": one} for one in (math.nan, math.nan, 3.0, math.nan, math.inf)]
     assert after(EarlyStop(measure="loss", patience=2), losses) == 2
     assert after(EarlyStop(measure="loss", patience=2), losses[1:]) == 4
+    # Of a loss, minus infinity would be the best for ever; the first value would be in any case.
+    for measure in ("loss", "score/reading"):
+        name = measure.replace("score", "validation")
+        for never in (math.inf, -math.inf):
+            values = [{name: one} for one in (never, 3.0, never)]
+            progress = START
+            for one in values:
+                progress = EarlyStop(measure=measure, patience=9).heard(progress, one)
+            assert progress.watched == {"best": 3.0, "since": 1.0, "seen": 3.0}
 
 
 def test_what_it_could_not_beat_is_told():
@@ -58,7 +67,7 @@ def test_what_it_could_not_beat_is_told():
     assert stop.told(progress) == f"stopped early: {told}"
     never = EarlyStop(measure="loss", patience=1)
     told = never.told(never.heard(START, {"loss": math.nan}))
-    assert told == "stopped early: loss was not a number in 1 measurement"
+    assert told == "stopped early: loss was not finite in 1 measurement"
 
 
 def test_a_measure_that_is_not_there_when_it_should_be_is_an_error():

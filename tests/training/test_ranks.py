@@ -21,6 +21,7 @@ from mmcore.training.launched import (
     world_from_environment,
 )
 from mmcore.training.ranks import (
+    from_main,
     gather_floats,
     gather_objects,
     seed_step,
@@ -58,10 +59,26 @@ def test_contradictions_are_named(environment, named) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "host"), [("gpu[07-09,12],login", "gpu07"), ("a1,a2", "a1"), ("one", "one")]
+    ("nodes", "host"),
+    [
+        ("gpu[07-09,12],login", "gpu07"),
+        ("gpu[12,07-09]", "gpu12"),
+        ("a1,a2", "a1"),
+        ("one", "one"),
+        ("node[1-3]-ib", "node1-ib"),
+        ("node[1-3]-ib,login", "node1-ib"),
+        ("rack[1-2]node[03-04]", "rack1node03"),
+        ("login-1,node[1-3]", "login-1"),
+    ],
 )
 def test_the_first_of_slurms_hosts(nodes, host) -> None:
     assert first_host(nodes) == host
+
+
+@pytest.mark.parametrize("nodes", ["", "gpu[07", "gpu[]", ",gpu1"])
+def test_what_is_no_list_of_hosts_is_told(nodes) -> None:
+    with pytest.raises(RanksError, match="wanted host names"):
+        first_host(nodes)
 
 
 SLURM = {
@@ -102,6 +119,7 @@ def test_how_many_a_launcher_started(environment, expected) -> None:
 
 def test_one_process_answers_itself() -> None:
     assert gather_objects("me") == ["me"]
+    assert from_main(lambda: "me") == "me"
     assert gather_floats([0.1, 2.0]) == [[0.1, 2.0]]
 
 
@@ -141,6 +159,14 @@ def test_two_ranks_exchange(outcomes) -> None:
     for outcome in outcomes[0]:
         assert outcome["gathered"] == [{"rank": 0}, {"rank": 1}]
         assert outcome["floats"] == [[1.0, 0.5], [1.0, 1.5]]
+
+
+def test_what_rank_0_finds_is_what_all_go_by(outcomes) -> None:
+    zero, one = outcomes[0]
+    assert zero["of_main"] == one["of_main"] == {"rank": 0}
+    assert zero["nothing"] is one["nothing"] is None
+    assert zero["refused"] == "ValueError: rank 0 made it"
+    assert one["refused"] == ("LostRankError: rank 1 ends, as rank 0 cannot go on, and says why")
 
 
 def test_counts_and_losses_are_those_of_all_ranks(outcomes) -> None:

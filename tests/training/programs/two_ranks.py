@@ -18,7 +18,14 @@ from mmcore.training.checkpoint_write import Header, Keeping
 from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.progress import Budget, Progress
-from mmcore.training.ranks import barrier, distributed, gather_floats, gather_objects
+from mmcore.training.ranks import (
+    LostRankError,
+    barrier,
+    distributed,
+    from_main,
+    gather_floats,
+    gather_objects,
+)
 from mmcore.training.stage import StageRun
 from mmcore_optim.spec import AdamWSpec
 from mmcore_registry import hookimpl
@@ -127,10 +134,26 @@ def train(world: World) -> dict[str, object]:
     }
 
 
+def refused(world: World) -> str:
+    """What each rank raises where rank 0 cannot make what all are to be told."""
+
+    def make() -> None:
+        raise ValueError(f"rank {world.rank} made it")
+
+    try:
+        from_main(make)
+    except (ValueError, LostRankError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
 def main(root: Path) -> None:
     with distributed() as world:
         outcome = {
             "gathered": gather_objects({"rank": world.rank}),
+            "of_main": from_main(lambda: {"rank": world.rank}),
+            "nothing": from_main(lambda: None),
+            "refused": refused(world),
             "floats": gather_floats([1.0, world.rank + 0.5]),
             "saved": save(root, 1, world),
             "trained": train(world),
