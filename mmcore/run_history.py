@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmcore.interfaces import METRICS
+from mmcore.kit.json_lines import entries
 from mmcore.recipe import Recipe
 from mmcore.run_folder import ENVIRONMENT, STAGE_FILE
 from mmcore.training.progress import Progress
-
-METRICS = "metrics.jsonl"
-"""Where the tracker `jsonl` writes what a run's steps were."""
 
 NEVER = 2**62
 
@@ -58,14 +57,7 @@ class RunHistory:
 
 def recorded_steps(path: Path) -> dict[int, Recorded]:
     """What the tracker `jsonl` wrote of every step; nothing where it did not listen."""
-    if not path.exists():
-        return {}
-    found = {}
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        entry = json.loads(line)
-        if "loss" in entry:
-            found[entry["step"]] = entry
-    return found
+    return {entry["step"]: entry for entry in entries(path) if "loss" in entry}
 
 
 def _starts(path: Path) -> list[dict[str, Any]]:

@@ -67,7 +67,9 @@ def folder(tmp_path) -> Path:
     (run / "recipe.toml").write_text("")
     (run / "environment.json").write_text(json.dumps([start, start]))
     lines = [*STEPS, {"step": 4, "task": "t", "after": "sft", "accuracy/k": 1.0}, CHECKED[0]]
-    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines) + '{"st')
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write('{"stage": "é'.encode()[:-1])
     (run / "validations.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in CHECKED))
     (run / "incidents.jsonl").write_text(json.dumps(INCIDENT) + "\n")
     score = KindScore("reading", 20, 0.75, 0.5, 0.9, 0.1)
