@@ -16,7 +16,7 @@ import torch
 
 import mmcore
 from mmcore import rollbacks
-from mmcore.replaying import replay
+from mmcore.replaying.replay import replay
 from mmcore.training import checkpoint, checkpoint_write
 from mmcore.training.discarding import DISCARDED
 

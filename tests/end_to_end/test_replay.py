@@ -7,7 +7,8 @@ import sys
 import pytest
 
 import mmcore
-from mmcore.replaying import ReplayError, replay
+from mmcore.replaying.replay import replay
+from mmcore.replaying.results import ReplayError
 
 LORA = "{part='llm', lora={rank=2, alpha=4}}"
 VALIDATION = """

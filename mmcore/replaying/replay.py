@@ -1,8 +1,8 @@
-"""One step of a run made again, in this process: its weights, data and random numbers, watched."""
+"""Find where a run was before one of its steps, and make its steps again from there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,18 +13,13 @@ import torch
 
 from mmcore import assemble, rollbacks
 from mmcore.data.collate import blank_batch
-from mmcore.interfaces import (
-    Engine,
-    EngineSpec,
-    Lora,
-    PackedBatch,
-    ParameterState,
-    StepReport,
-    World,
-)
+from mmcore.interfaces import EngineSpec, StepReport, World
 from mmcore.making_up import make_up
 from mmcore.model.initial import Initial
 from mmcore.recipe import Recipe, Stage, load_recipe
+from mmcore.replaying.in_turn import InTurn
+from mmcore.replaying.results import RecordedStep, Replay, ReplayError
+from mmcore.replaying.scene import Outcome, Scene
 from mmcore.run_folder import CHECKPOINTS, RECIPE
 from mmcore.run_history import NEVER, Recorded, RunHistory
 from mmcore.specs import spec
@@ -32,78 +27,13 @@ from mmcore.stages import budget_of
 from mmcore.starting import initial_from
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
-from mmcore.training.checkpoint_write import NAME, Header, Keeping
+from mmcore.training.checkpoint_write import NAME
 from mmcore.training.discarding import DiscardingLoader
-from mmcore.training.feed import StepData
-from mmcore.training.hooks import Hooks
-from mmcore.training.loop import train_stage
-from mmcore.training.module_norms import ModuleNorm, ModuleNorms
+from mmcore.training.module_norms import ModuleNorms
 from mmcore.training.progress import Progress
-from mmcore.training.ranks import seed_step, this_device
-from mmcore.training.spikes import SampleLoss, by_source
+from mmcore.training.ranks import this_device
+from mmcore.training.spikes import by_source
 from mmcore.training.stage import StageRun
-from mmcore.training.stopping import StopRequest
-from mmcore_registry import hookimpl
-
-
-class ReplayError(ValueError):
-    """The step cannot be made again."""
-
-
-@attrs.frozen(kw_only=True)
-class ReplayedPack:
-    """One pack of the step: which process had it, and what its samples lost."""
-
-    rank: int
-    lane: int
-    tokens: int
-    views: int
-    samples: Sequence[SampleLoss]
-
-
-@attrs.frozen(kw_only=True)
-class RecordedStep:
-    """What the run wrote down of a step, beside what it is now; None where nothing was written."""
-
-    step: int
-    loss: float
-    recorded: float | None
-
-
-@attrs.frozen(kw_only=True)
-class Replay:
-    """A step made again.
-
-    Attributes:
-        step, stage, stage_step: which one.
-        start: the checkpoint from which it was reached; None for the initial weights.
-        ranks: how many processes' random numbers were drawn, one after another.
-        before: the steps on the way from there.
-        loss, grad_norm: of the step now.
-        recorded: what the run wrote down of it, by name.
-        sources: mean loss per label of every source.
-        packs: in the order in which they were computed.
-        modules: in the order of their calls.
-    """
-
-    step: int
-    stage: str
-    stage_step: int
-    start: str | None
-    ranks: int
-    before: Sequence[RecordedStep]
-    loss: float
-    grad_norm: float
-    recorded: Mapping[str, float | None]
-    sources: Mapping[str, float]
-    packs: Sequence[ReplayedPack]
-    modules: Sequence[ModuleNorm]
-
-    @property
-    def first_not_finite(self) -> ModuleNorm | None:
-        """The module that was first to give something that is not finite."""
-        broken = [one for one in self.modules if one.not_finite]
-        return min(broken, key=lambda one: one.first_pack) if broken else None
 
 
 def replay(
@@ -287,7 +217,7 @@ class _Replayer:
         initial: Initial,
         progress: Progress,
         begun: Checkpoint | None,
-    ) -> _Scene:
+    ) -> Scene:
         """A stage ready to go on; ``begun`` where it is the checkpoint's own."""
         make_up(stage, self._say)
         prepared = assemble.preparer(self._recipe.model, stage, self._text)
@@ -305,7 +235,7 @@ class _Replayer:
         numbers = rollbacks.numbers(self._left_out, stage.name)
         discarding = DiscardingLoader(loader, numbers, progress.stage_step)
         blank = blank_batch(prepared.view, prepared.text)
-        in_turn = _InTurn(
+        in_turn = InTurn(
             discarding, learning.engine, self._ranks, self._recipe, blank, progress.step
         )
         run = StageRun(
@@ -322,11 +252,11 @@ class _Replayer:
             max_skipped_in_a_row=NEVER,
             module=learning.module,
         )
-        return _Scene(run, in_turn, ModuleNorms(learning.module, initial.model))
+        return Scene(run, in_turn, ModuleNorms(learning.module, initial.model))
 
     def _told(
         self,
-        outcome: _Outcome,
+        outcome: Outcome,
         start: Checkpoint | None,
         before: Sequence[RecordedStep],
         recorded: Recorded,
@@ -351,127 +281,3 @@ class _Replayer:
 def _beside(report: StepReport, recorded: Mapping[int, Recorded]) -> RecordedStep:
     then = recorded.get(report.step, {}).get("loss")
     return RecordedStep(step=report.step, loss=report.values["loss"], recorded=then)
-
-
-@attrs.frozen
-class _Outcome:
-    report: StepReport
-    packs: Sequence[ReplayedPack]
-    modules: Sequence[ModuleNorm]
-
-
-class _Scene:
-    """A stage that is stepped through, and at one step watched."""
-
-    def __init__(self, run: StageRun, in_turn: _InTurn, norms: ModuleNorms) -> None:
-        self._run, self._in_turn, self._norms = run, in_turn, norms
-        self.reports: list[StepReport] = []
-
-    @hookimpl
-    def mmcore_step_end(self, report: StepReport) -> None:
-        self.reports.append(report)
-
-    def train(self, progress: Progress, steps: int) -> Progress:
-        """So many steps, or to the end of the stage."""
-        return train_stage(
-            self._run,
-            progress,
-            world=World(),
-            hooks=Hooks([self], World()),
-            save=lambda now: None,
-            every_steps=NEVER,
-            stop=StopRequest(after=steps),
-        )
-
-    def saved(self, root: Path, progress: Progress, loras: Mapping[str, Lora]) -> Checkpoint:
-        """The stage's end, in a folder that is no run's: the next stage begins from it."""
-        path = checkpoint.save(
-            root,
-            engine=self._run.engine,
-            header=Header(progress=progress, loras=loras),
-            lanes={},
-            world=World(),
-            keeping=Keeping(last=1),
-        )
-        return checkpoint.load(path)
-
-    def watch(self, progress: Progress) -> _Outcome:
-        """One step with its norms."""
-        self._in_turn.before_update = self._norms.take_gradients
-        with self._norms.listening():
-            self.train(progress, 1)
-        heard = self._run.segment_losses.packs()
-        packs = [
-            ReplayedPack(
-                rank=rank, lane=batch.lane, tokens=batch.tokens, views=batch.views, samples=samples
-            )
-            for (rank, batch), samples in zip(self._in_turn.packs, heard, strict=True)
-        ]
-        return _Outcome(self.reports[-1], packs, self._norms.norms())
-
-
-class _InTurn:
-    """The packs of several processes one process after another, each with its own random numbers:
-    loader and engine of one process that does what all of them did."""
-
-    def __init__(
-        self,
-        loader: DiscardingLoader,
-        engine: Engine,
-        ranks: int,
-        recipe: Recipe,
-        blank: PackedBatch,
-        step: int,
-    ) -> None:
-        self._loader, self._engine, self._ranks = loader, engine, ranks
-        self._lanes, self._seed, self._blank = recipe.data.lanes, recipe.seed, blank
-        self._step, self._next = step, 0
-        self.packs: list[tuple[int, PackedBatch]] = []
-        self.before_update: Callable[[], None] = lambda: None
-
-    @property
-    def device(self) -> torch.device:
-        return self._engine.device
-
-    def next_step(self) -> StepData:
-        data = self._loader.next_step()
-        self._step += 1
-        rounds = [
-            data.batches[begin : begin + self._lanes]
-            for begin in range(0, len(data.batches), self._lanes)
-        ]
-        self.packs = [
-            (rank, batch) for rank in range(self._ranks) for batch in self._of(rank, rounds)
-        ]
-        self._next = 0
-        return attrs.evolve(data, batches=tuple(batch for _, batch in self.packs))
-
-    def _of(self, rank: int, rounds: Iterable[Sequence[PackedBatch]]) -> Iterator[PackedBatch]:
-        """A process's packs; where ranks do not divide lanes, short ones have blank packs."""
-        longest = -(-self._lanes // self._ranks)
-        for batches in rounds:
-            mine = [batch for batch in batches if batch.lane % self._ranks == rank]
-            yield from (*mine, *[self._blank] * (longest - len(mine)))
-
-    def backward(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
-        rank = self.packs[self._next][0]
-        if self._next and rank != self.packs[self._next - 1][0]:
-            seed_step(self._seed, self._step, rank)
-        self._next += 1
-        return self._engine.backward(batch, divisors)
-
-    def evaluate(self, batch: PackedBatch, divisors: Sequence[float]) -> torch.Tensor:
-        return self._engine.evaluate(batch, divisors)
-
-    def step(self, multiplier: float) -> torch.Tensor:
-        self.before_update()
-        return self._engine.step(multiplier)
-
-    def parameter_states(self, rank: int = 0, ranks: int = 1) -> Iterator[ParameterState]:
-        return self._engine.parameter_states(rank, ranks)
-
-    def restore(self, states: Iterable[ParameterState]) -> None:
-        self._engine.restore(states)
-
-    def close(self) -> None:
-        self._engine.close()
