@@ -40,7 +40,8 @@ class Replay:
 
     Attributes:
         step, stage, stage_step: which one.
-        start: the checkpoint from which it was reached; None for the initial weights.
+        start: the checkpoint from which it was reached, or the weights that were named to begin
+            from; None for the recipe's own.
         ranks: how many processes' random numbers were drawn, one after another.
         before: the steps on the way from there.
         loss, grad_norm: of the step now.
