@@ -101,6 +101,16 @@ def test_stages_and_shares_are_those_of_the_steps(folder) -> None:
     assert "checkpoint" not in shares
 
 
+def test_a_validation_that_was_not_finite_is_never_the_best(folder) -> None:
+    broken = {"stage": "base", "step": 1, "best": False, "values": {"validation/loss": math.nan}}
+    lines = "".join(f"{json.dumps(one)}\n" for one in (broken, *CHECKED))
+    (folder / "validations.jsonl").write_text(lines)
+    assert [row.best for row in stage_rows(read(folder))] == [3.0, 2.0]
+    (folder / "validations.jsonl").write_text(f"{json.dumps(broken)}\n")
+    assert [row.best for row in stage_rows(read(folder))] == [None, None]
+    assert "Validation" in render(read(folder))
+
+
 def test_the_page_says_it_and_asks_nothing_of_any_server(folder) -> None:
     page = render(read(folder))
     for words in (
