@@ -47,14 +47,16 @@ class Span:
 
 
 def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
-    """The stage that is begun now from named weights, and these; None where none is.
+    """The stage that is begun now from named weights, and these: of a run, the checkpoint, for it
+    may have a newer one later. None where none is begun.
 
     Args:
         done: how far the run folder has come.
     """
     if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
         return None
-    return recipe.stages[wanted.first or 0].name, wanted.weights
+    weights = _checkpoint(wanted.weights) or wanted.weights
+    return recipe.stages[wanted.first or 0].name, weights
 
 
 def span(
