@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from mmcore.interfaces import Incident, RunInfo
-from mmcore.run_folder import write_whole
+from mmcore.kit.json_lines import keep
 from mmcore_registry import hookimpl
 
 FILE = "incidents.jsonl"
@@ -26,11 +26,7 @@ class IncidentLog:
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
         """Drop a line that was torn when an earlier process was killed."""
-        if not self._path.exists():
-            return
-        *whole, torn = self._path.read_text(encoding="utf-8").split("\n")
-        if torn:
-            write_whole(self._path, "".join(f"{line}\n" for line in whole))
+        keep(self._path)
 
     @hookimpl
     def mmcore_incident(self, incident: Incident) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from mmcore.interfaces import RunInfo
-from mmcore.run_folder import write_whole
+from mmcore.kit.json_lines import keep
 from mmcore_registry import hookimpl
 
 FILE = "rejected.jsonl"
@@ -20,12 +20,7 @@ class RejectedLog:
 
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
-        if not self._path.exists():
-            return
-        # Not splitlines: a key may hold any other separator, such as U+2028 in a file's name.
-        *whole, _ = self._path.read_text(encoding="utf-8").split("\n")
-        kept = [line for line in whole if json.loads(line)["step"] <= run.step]
-        write_whole(self._path, "".join(f"{line}\n" for line in kept))
+        keep(self._path, until=run.step)
 
     @hookimpl
     def mmcore_sample_rejected(self, step: int, key: str, reason: str, detail: str) -> None:

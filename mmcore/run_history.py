@@ -1,23 +1,53 @@
-"""What a run folder says of the run's past: its starts, its steps, and where its stages ended."""
+"""What a run folder says of the run's past: its starts, its steps, and which stage had which."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from mmcore.interfaces import METRICS
+from mmcore.kit.json_lines import entries
 from mmcore.recipe import Recipe
 from mmcore.run_folder import ENVIRONMENT, STAGE_FILE
 from mmcore.training.progress import Progress
 
-METRICS = "metrics.jsonl"
-"""Where the tracker `jsonl` writes what a run's steps were."""
-
 NEVER = 2**62
 
-Recorded = Mapping[str, float | None]
+Recorded = Mapping[str, Any]
 """What was written down of a step, by name; None is a number that was not finite."""
+
+Start = Mapping[str, Any]
+
+
+@attrs.frozen
+class Stretch:
+    """The steps of a run that one stage had.
+
+    Attributes:
+        stage: its number in the recipe.
+        name: its name.
+        begins: the step of the run after which it began.
+        ends: its last step; ``NEVER`` where it has not ended.
+        weights: what was named for it to begin from; None for the stage before it, or the
+            recipe's own.
+    """
+
+    stage: int
+    name: str
+    begins: int
+    ends: int
+    weights: Path | None
+
+
+@attrs.frozen
+class _Begin:
+    after: int
+    stage: str = ""
+    weights: Path | None = None
 
 
 class RunHistory:
@@ -26,49 +56,67 @@ class RunHistory:
     Args:
         folder: of the run.
         recipe: of the run.
+        until: the history is told as it was then, before the run went back; by default, now. The
+            form is that of ``started`` in ``environment.json``.
+        within: the stage that the run was in then.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
-        self._names = [stage.name for stage in recipe.stages]
-        self._starts = _starts(folder / ENVIRONMENT)
-        self._ends = {name: _end(folder / STAGE_FILE.format(name)) for name in self._names}
-        self.steps: Mapping[int, Recorded] = recorded_steps(folder / METRICS)
+    def __init__(self, folder: Path, recipe: Recipe, *, until: str = "", within: str = "") -> None:
+        names = [stage.name for stage in recipe.stages]
+        starts = _starts(folder / ENVIRONMENT)
+        self._starts = [one for one in starts if not until or one["started"] <= until]
+        ends = {name: _end(folder / STAGE_FILE.format(name)) for name in names}
+        if within:
+            ends[within] = NEVER
+        self.stretches: Sequence[Stretch] = list(_stretches(names, _begun(self._starts), ends))
+        self.steps: Mapping[int, Recorded] = {} if until else recorded_steps(folder / METRICS)
 
     def ranks(self, step: int) -> int:
         """How many processes made this step."""
-        return int(self._starts_before(step)[-1]["ranks"]) if self._starts else 1
+        before = [one for one in self._starts if one.get("after_step", 0) < step]
+        return int(before[-1]["ranks"]) if before else 1
 
-    def first(self, step: int) -> int:
-        """Number of the stage with which the run began that came to this step."""
-        named = [one["stage"] for one in self._starts_before(step) if one.get("stage")]
-        return self._names.index(named[-1]) if named else 0
-
-    def weights(self, stage: str) -> Path | None:
-        """What the stage began from, where that was not the stage before it."""
-        named = [one["from"] for one in self._starts if one.get("stage") == stage]
-        return Path(named[-1]) if named else None
-
-    def end(self, stage: str) -> int:
-        """The step of the run with which the stage ended; a large number if it has not."""
-        return self._ends[stage]
-
-    def _starts_before(self, step: int) -> list[dict[str, Any]]:
-        return [one for one in self._starts if one.get("after_step", 0) < step]
+    def owner(self, step: int) -> Stretch | None:
+        """Whose step it was, or, where it was not made yet, would be; None where no stage is
+        left."""
+        return next((one for one in self.stretches if one.begins < step <= one.ends), None)
 
 
 def recorded_steps(path: Path) -> dict[int, Recorded]:
     """What the tracker `jsonl` wrote of every step; nothing where it did not listen."""
-    if not path.exists():
-        return {}
-    found = {}
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        entry = json.loads(line)
-        if "loss" in entry:
-            found[entry["step"]] = entry
+    return {entry["step"]: entry for entry in entries(path) if "loss" in entry}
+
+
+def _begun(starts: Iterable[Start]) -> list[_Begin]:
+    """Where stages were begun by name. A start takes back what was begun at its step or later: it
+    was killed before it had a checkpoint."""
+    found = [_Begin(0)]
+    for one in starts:
+        after = one.get("after_step", 0)
+        found = [begin for begin in found if begin.after < after]
+        if one.get("stage"):
+            found.append(_Begin(after, one["stage"], Path(one["from"])))
+        elif not found:
+            found.append(_Begin(0))
     return found
 
 
-def _starts(path: Path) -> list[dict[str, Any]]:
+def _stretches(
+    names: Sequence[str], begun: Sequence[_Begin], ends: Mapping[str, int]
+) -> Iterator[Stretch]:
+    """From every stage that was begun by name, one after another up to the next such stage."""
+    limits = [*(begin.after for begin in begun[1:]), NEVER]
+    for begin, limit in zip(begun, limits, strict=True):
+        at, weights = begin.after, begin.weights
+        number = names.index(begin.stage) if begin.stage else 0
+        while at < limit and number < len(names):
+            name = names[number]
+            end = min(ends[name] if ends[name] > at else NEVER, limit)
+            yield Stretch(number, name, at, end, weights)
+            at, weights, number = end, None, number + 1
+
+
+def _starts(path: Path) -> list[Start]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 

@@ -11,6 +11,7 @@ import attrs
 
 from mmcore import __version__, rollbacks
 from mmcore.adapters import check_adapters
+from mmcore.best_checkpoint import BestKeeper
 from mmcore.evaluation import records
 from mmcore.incident_log import IncidentLog
 from mmcore.interfaces import (
@@ -28,7 +29,6 @@ from mmcore.run_folder import (
     prepare,
     write_environment,
 )
-from mmcore.stage_validation import BestKeeper, ValidationLog
 from mmcore.stages import Stages, newest
 from mmcore.starting import (
     RunError,
@@ -54,6 +54,7 @@ from mmcore.training.ranks import (
 )
 from mmcore.training.spikes import RollBack
 from mmcore.training.stopping import StopRequest, stop_on_signal
+from mmcore.validation_log import ValidationLog
 
 
 @attrs.frozen

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from mmcore import assemble
-from mmcore.best_checkpoint import BestKeeper
 from mmcore.data.prepare import Preparer
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
@@ -16,15 +15,9 @@ from mmcore.evaluation.scores import mean_accuracy
 from mmcore.interfaces import World
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, task_labels
-from mmcore.training.ranks import from_main
-from mmcore.training.validation import Validation
-from mmcore.validation_log import ValidationLog, best_value
-
-__all__ = ["BestKeeper", "ValidationError", "ValidationLog", "stage_validation"]
-
-
-class ValidationError(ValueError):
-    """A stage cannot be validated as the recipe says."""
+from mmcore.training.ranks import from_main, gather_objects
+from mmcore.training.validation import Validation, ValidationError
+from mmcore.validation_log import best_value
 
 
 def stage_validation(
@@ -38,8 +31,8 @@ def stage_validation(
     """How the stage is validated; called by all ranks, after the engine was built.
 
     Raises:
-        ValidationError: no row is held out, or a task is to be asked of weights that are shared
-            out over the ranks.
+        ValidationError: no row is held out, none of them can be used, or a task is to be asked of
+            weights that are shared out over the ranks.
         EmptySource, DataFault: a source cannot be read.
     """
     table = recipe.validation
@@ -49,6 +42,11 @@ def stage_validation(
         raise ValidationError(
             f"stage {stage.name!r}: none of its rows is held out with validation.share = "
             f"{table.share:g}; its sources are too small for that: raise it"
+        )
+    if not any(gather_objects(len(packs))):
+        raise ValidationError(
+            f"stage {stage.name!r}: {sum(packs.found.values())} rows are held out, and none of "
+            "them can be used; mmcore data check RECIPE says what is wrong with them"
         )
     if table.tasks and any(one.numel() == 0 for one in model.parameters()):
         raise ValidationError(

@@ -47,14 +47,16 @@ class Span:
 
 
 def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
-    """The stage that is begun now from named weights, and these; None where none is.
+    """The stage that is begun now from named weights, and these: of a run, the checkpoint, for it
+    may have a newer one later. None where none is begun.
 
     Args:
         done: how far the run folder has come.
     """
     if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
         return None
-    return recipe.stages[wanted.first or 0].name, wanted.weights
+    weights = checkpoint_at(wanted.weights) or wanted.weights
+    return recipe.stages[wanted.first or 0].name, weights
 
 
 def check_used(folder: Path, recipe: Recipe, wanted: Span, done: Progress | None) -> None:
@@ -75,13 +77,19 @@ def check_used(folder: Path, recipe: Recipe, wanted: Span, done: Progress | None
     if start is None:  # the record was moved aside
         return
     used = start.get("from") if start.get("stage") == name else None
-    if used is None or Path(used).resolve() != wanted.weights.resolve():
+    if used is None or not _is(Path(used), wanted.weights):
         source = used or ("the stage before it" if wanted.first else "what the recipe says")
         raise RunError(
             f"--from {wanted.weights} would not be used: stage {name!r} of {folder} has begun, "
             f"from {source}; leave --from out to go on, or give the run another name with "
             "--set name=..."
         )
+
+
+def _is(used: Path, named: Path) -> bool:
+    """Whether weights that were used are those that are named, or of the run that is named."""
+    used, named = used.resolve(), named.resolve()
+    return named == used or (named / CHECKPOINTS == used.parent)
 
 
 def found(wanted: Span, done: Progress | None) -> Span:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcore.interfaces import RunInfo, ValidationReport
-from mmcore.run_folder import write_whole
+from mmcore.kit.json_lines import entries, keep
 from mmcore_registry import hookimpl
 
 FILE = "validations.jsonl"
@@ -22,9 +22,7 @@ class ValidationLog:
 
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
-        if self._path.exists():
-            kept = [line for line in read(run.folder) if line["step"] <= run.step]
-            write_whole(self._path, "".join(f"{json.dumps(line)}\n" for line in kept))
+        keep(self._path, until=run.step)
 
     @hookimpl
     def mmcore_validated(self, report: ValidationReport) -> None:
@@ -50,10 +48,5 @@ def best_value(folder: Path, stage: str, name: str) -> float | None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """What the validations of a run found, oldest first; what a killed process left torn is
-    dropped."""
-    path = folder / FILE
-    if not path.exists():
-        return []
-    *whole, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in whole]
+    """What the validations of a run found, oldest first."""
+    return list(entries(folder / FILE))

@@ -16,7 +16,7 @@ def test_lines_stay_and_a_torn_one_goes(tmp_path):
     )
     log.mmcore_incident(Incident(step=5, kind="rolled-back", detail="y"))
     whole = path.read_text(encoding="utf-8")
-    path.write_text(whole + '{"step": 12, "ki', encoding="utf-8")
+    path.write_bytes(whole.encode() + '{"step": 12, "detail": "é'.encode()[:-1])
     log.mmcore_run_start(RunInfo("mini", tmp_path, 5, ""))  # also those of steps to come again
     assert path.read_text(encoding="utf-8") == whole
     first, second = map(json.loads, whole.split("\n")[:-1])

@@ -13,8 +13,8 @@ def test_going_on_keeps_what_lies_behind_whatever_the_files_are_called(tmp_path:
     for step, name in enumerate(names):
         log.mmcore_sample_rejected(step, f"source:{name}:0", "image-missing", "no file")
     path = tmp_path / "rejected.jsonl"
-    with path.open("a", encoding="utf-8") as file:
-        file.write('{"step": 1, "ke')  # killed while it wrote
+    with path.open("ab") as file:
+        file.write('{"step": 1, "key": "é'.encode()[:-1])  # killed while it wrote
     RejectedLog(tmp_path).mmcore_run_start(RunInfo("name", tmp_path, 2, ""))
     kept = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     assert [line["key"] for line in kept] == [f"source:{name}:0" for name in names[:3]]

@@ -15,8 +15,8 @@ def test_a_resumed_run_drops_what_it_does_again_and_a_torn_line(tmp_path) -> Non
     for report in (told(2, 3.0, True), told(4, 4.0, False), told(6, 2.0, True)):
         log.mmcore_validated(report)
     assert best_value(tmp_path, "sft", "validation/loss") == 2.0
-    with (tmp_path / FILE).open("a") as file:
-        file.write('{"stage": "sf')
+    with (tmp_path / FILE).open("ab") as file:
+        file.write('{"stage": "é'.encode()[:-1])
     log.mmcore_run_start(RunInfo("run", tmp_path, 5, ""))
     assert [line["step"] for line in read(tmp_path)] == [2, 4]
     assert (tmp_path / FILE).read_text().endswith("\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mmcore.replaying import Replay
+    from mmcore.replaying.results import Replay
 
 SHOWN_SAMPLES = 8
 DEPTH = 4
@@ -44,7 +44,7 @@ def command(
     It begins at the nearest checkpoint before the step, makes the steps in between, and changes
     nothing in the folder RUN.
     """
-    from mmcore.replaying import replay
+    from mmcore.replaying.replay import replay
 
     found = replay(
         run,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from mmcore.data.most_views import most_views
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import PackedBatch, SampleKey, Segment
 
@@ -22,12 +23,8 @@ def largest_pack(preparer: Preparer) -> PackedBatch:
     """
     tokens, tiler = preparer.max_tokens, preparer.tiler
     room = (tokens - 1) // preparer.tokens_per_view
+    views, groups = most_views(tiler, preparer.max_views, room)
     regroups = tiler.max_groups < tiler.max_views
-    if regroups:
-        views = preparer.max_views
-        groups = min(room, -(-views * tiler.max_groups // tiler.max_views))
-    else:
-        views = groups = min(preparer.max_views, room)
     image_token_index_K = torch.arange(1, 1 + groups * preparer.tokens_per_view)
     input_ids_T = torch.full((tokens,), preparer.text.end_id)
     input_ids_T[image_token_index_K] = preparer.text.image_id

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from mmcore.interfaces import Evaluation, KindScore, Question
+from mmcore.kit.json_lines import entries
 from mmcore.run_folder import write_whole
 
 FILE = "evaluations.jsonl"
@@ -39,13 +40,8 @@ def append(
 
 def read(folder: Path) -> list[Evaluation]:
     """All evaluations of a run so far, oldest first."""
-    path = folder / FILE
-    if not path.exists():
-        return []
     evaluations = []
-    # Not splitlines: the kind of a question may hold any other separator.
-    for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
-        fields = json.loads(line)
+    for fields in entries(folder / FILE):
         scores = tuple(KindScore(**score) for score in fields.pop("scores"))
         evaluations.append(Evaluation(scores=scores, **fields))
     return evaluations

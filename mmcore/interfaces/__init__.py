@@ -62,6 +62,7 @@ from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSp
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
 from mmcore.interfaces.tiler import TilePlan, TilerSpec, Tiles
 from mmcore.interfaces.tracker import (
+    METRICS,
     Incident,
     RunInfo,
     StageInfo,
@@ -85,6 +86,7 @@ __all__ = [
     "ALL_LINEAR",
     "IGNORE",
     "LLM",
+    "METRICS",
     "PARTS",
     "Attention",
     "Correspondence",

@@ -15,6 +15,10 @@ import attrs
 
 from mmcore_registry import Spec
 
+METRICS = "metrics.jsonl"
+"""In the run folder: a line of JSON per step, from the tracker `jsonl`, that reports and replays
+read."""
+
 Tracker = object
 """Any object with ``@hookimpl`` methods named after the run hooks."""
 

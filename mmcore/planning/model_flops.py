@@ -62,7 +62,7 @@ def pack_flops(recipe: Recipe, stage: Stage) -> PackFlops:
     full = full_pack(recipe.model, stage)
 
     def measured(views: int, labels: int, samples: int) -> int:
-        groups = max(1, round(views * full.groups / full.views))
+        groups = max(1, round(views * stage.tiler.max_groups / stage.tiler.max_views))
         size = attrs.evolve(full, tokens=TOKENS, views=views, groups=groups, samples=samples)
         return _work(step, _pack(size, labels), len(objectives))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import attrs
 import torch
 
+from mmcore.data.most_views import most_views
 from mmcore.interfaces import PackedBatch, ViewFormat
 from mmcore.recipe import ModelTable, Stage
 
@@ -50,13 +51,8 @@ def full_pack(model: ModelTable, stage: Stage) -> PackSize:
     tokens = stage.batch.max_tokens
     samples = max(1, min(SAMPLES, tokens // (tokens_per_view + 2)))
     room = max(1, (tokens - 2 * samples) // tokens_per_view)  # for groups
-    tiler, views = stage.tiler, stage.batch.max_views
-    if tiler.max_groups == tiler.max_views:
-        groups = views = min(views, room)
-    else:  # pictures at their largest grid, each in fewer groups than views
-        pictures = max(1, min(views // tiler.max_views, room // tiler.max_groups))
-        groups, views = pictures * tiler.max_groups, pictures * tiler.max_views
-    patches = max(tiler.group_sizes(view))
+    views, groups = most_views(stage.tiler, stage.batch.max_views, room)
+    patches = max(stage.tiler.group_sizes(view))
     instruction = model.token_sampler.max_instruction
     return PackSize(tokens, views, samples, tokens_per_view, view, groups, patches, instruction)
 

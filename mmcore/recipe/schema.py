@@ -264,7 +264,8 @@ class CheckpointTable:
         default=True,
         metadata=doc(
             "write while training goes on; until it is written, what a process writes is in its "
-            "memory: 12 bytes for every learning parameter, shared out over the processes"
+            "memory: of every parameter that learns 12 bytes, of a frozen one what it takes up, "
+            "shared out over the processes"
         ),
     )
 

@@ -24,7 +24,7 @@ class StageRow:
         mfu: tokens weighted; None where it is not known.
         waiting: share of the steps' time in which data was waited for.
         loss: of the last steps.
-        best, best_step: lowest validation loss, and when; None where there was none.
+        best, best_step: lowest finite validation loss, and when; None where there was none.
         skipped: steps that changed nothing.
     """
 
@@ -62,7 +62,7 @@ def _row(story: Story, name: str, steps: Sequence[Line]) -> StageRow:
     losses = [
         (one["values"]["validation/loss"], one["step"])
         for one in story.validations
-        if one["stage"] == name
+        if one["stage"] == name and math.isfinite(one["values"]["validation/loss"])
     ]
     best = min(losses, default=(None, None))
     last = [step["loss"] for step in steps[-LAST:] if math.isfinite(step["loss"])]

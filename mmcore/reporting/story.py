@@ -12,12 +12,10 @@ import attrs
 
 from mmcore.evaluation import records
 from mmcore.incident_log import FILE as INCIDENTS
-from mmcore.interfaces import Evaluation
+from mmcore.interfaces import METRICS, Evaluation
+from mmcore.kit.json_lines import entries
 from mmcore.run_folder import ENVIRONMENT, RECIPE
 from mmcore.validation_log import read as read_validations
-
-METRICS = "metrics.jsonl"
-"""Where the tracker `jsonl` writes."""
 
 Line = Mapping[str, Any]
 
@@ -69,7 +67,7 @@ def read(folder: Path) -> Story:
     """
     if not (folder / RECIPE).is_file():
         raise ReportError(f"{str(folder)!r} is no run folder: it has no {RECIPE}")
-    lines = [_measured(line) for line in _lines(folder / METRICS)]
+    lines = [_measured(line) for line in entries(folder / METRICS)]
     steps = [line for line in lines if "stage_step" in line]
     if not steps:
         raise ReportError(
@@ -80,18 +78,10 @@ def read(folder: Path) -> Story:
         name=folder.resolve().name,
         steps=steps,
         validations=read_validations(folder),
-        incidents=_lines(folder / INCIDENTS),
+        incidents=list(entries(folder / INCIDENTS)),
         evaluations=records.read(folder),
         starts=json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")),
     )
-
-
-def _lines(path: Path) -> list[Line]:
-    """Whole lines; the last one may be in the middle of being written."""
-    if not path.exists():
-        return []
-    *whole, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in whole]
 
 
 def _measured(line: Line) -> Line:

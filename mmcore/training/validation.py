@@ -26,6 +26,10 @@ LOSS = "loss"
 """What the best checkpoint is kept by: the loss, or the name of a task."""
 
 
+class ValidationError(ValueError):
+    """A stage cannot be validated as the recipe says."""
+
+
 class HeldOutPacks(Protocol):
     """This rank's share of the held-out rows."""
 
@@ -80,6 +84,9 @@ class Validation:
         """Forward of every held-out pack, on all ranks together.
 
         Ranks enter the model equally often: one with fewer packs runs blank ones.
+
+        Raises:
+            ValidationError: on all ranks, where no row had anything that is learned.
         """
         began = time.perf_counter()
         with run.segment_losses.apart():
@@ -103,6 +110,11 @@ class Validation:
             with memory_told(batch, step):
                 total += run.engine.evaluate(batch, [1.0] * len(run.objectives))
         facts = shared(_together(seen, run))
+        if not facts.labels:
+            raise ValidationError(
+                f"step {step}, stage {run.name!r}: no held-out row could be used, so validation "
+                "would be of nothing; mmcore data check RECIPE says what is wrong with rows"
+            )
         mine = [*total.tolist(), *sums_by_source(run.segment_losses.samples(), sources)]
         sums = [sum(column) for column in zip(*gather_floats(mine), strict=True)]
         means = [one / divisor for one, divisor in zip(sums, facts.divisors, strict=False)]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from mmcore.interfaces import Evaluation, Incident, RunInfo, StepReport, ValidationReport
+from mmcore.interfaces import METRICS, Evaluation, Incident, RunInfo, StepReport, ValidationReport
+from mmcore.kit.json_lines import keep
 from mmcore_registry import hookimpl
-
-METRICS = "metrics.jsonl"
 
 
 class JsonLinesTracker:
@@ -26,7 +24,7 @@ class JsonLinesTracker:
     @hookimpl
     def mmcore_run_start(self, run: RunInfo) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        drop_after(self._path, run.step)
+        keep(self._path, until=run.step)
         self._file = self._path.open("a", encoding="utf-8")
 
     @hookimpl
@@ -65,29 +63,3 @@ class JsonLinesTracker:
 def _sayable(value: object) -> object:
     """JSON has no word for a number that is not finite; null stands for it."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def drop_after(path: Path, step: int) -> None:
-    """Keep the lines of steps up to ``step``; drop later ones, and a line that was torn."""
-    if not path.exists():
-        return
-    kept = path.with_name(f".{path.name}.kept")
-    with path.open("rb") as old, kept.open("wb") as new:
-        for line in old:
-            if 0 <= _step_of(line) <= step:
-                new.write(line)
-        new.flush()
-        os.fsync(new.fileno())
-    kept.replace(path)
-
-
-def _step_of(line: bytes) -> int:
-    """The step that a line is about, or -1 if it was cut off while it was written."""
-    if not line.endswith(b"\n"):
-        return -1
-    try:
-        entry: Any = json.loads(line)
-    except ValueError:
-        return -1
-    step = entry.get("step") if isinstance(entry, dict) else None
-    return step if isinstance(step, int) else -1

@@ -16,7 +16,7 @@ import torch
 
 import mmcore
 from mmcore import rollbacks
-from mmcore.replaying import replay
+from mmcore.replaying.replay import replay
 from mmcore.training import checkpoint, checkpoint_write
 from mmcore.training.discarding import DISCARDED
 from mmcore_registry import hookimpl
@@ -170,6 +170,7 @@ def test_rolled_back_the_run_is_the_one_that_never_saw_the_data(workplace, plant
     assert (back["kind"], back["step"]) == ("rolled-back", 15)
     entries = rollbacks.read(workplace.folder / "runs" / "mini")
     assert [(one.stage, one.first, one.last) for one in entries] == [("captions", 18, 19)]
+    assert entries[0].checkpoint == "step-00000015"
     assert newest(workplace).progress.counts[DISCARDED] == 2
     # Its data is that of a run in which all goes well, without that of steps 18 and 19.
     whole, found = (

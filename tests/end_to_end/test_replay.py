@@ -4,10 +4,14 @@ import hashlib
 import json
 import sys
 
+import attrs
 import pytest
 
 import mmcore
-from mmcore.replaying import ReplayError, replay
+from mmcore import rollbacks
+from mmcore.replaying.replay import replay
+from mmcore.replaying.results import ReplayError
+from mmcore.training.spikes import RollBack
 
 LORA = "{part='llm', lora={rank=2, alpha=4}}"
 VALIDATION = """
@@ -155,7 +159,43 @@ def test_from_the_weights_that_a_stage_began_from(workplace, again):
         "--set", "checkpoints.every_steps=100",
     )  # fmt: skip
     found = again(2)
-    assert (found.start, found.stage_step) == (None, 2)
+    end = str(workplace.folder / "runs/before/checkpoints/step-00000006")
+    assert (found.start, found.stage_step) == (end, 2)
+
+
+def test_a_stage_that_was_left_before_its_end_is_followed_by_the_one_that_was_begun(
+    workplace, again
+):
+    recipe = mmcore.load_recipe("mini.toml", ["evaluations=[]", "checkpoints.keep_last=9"])
+    mmcore.run(attrs.evolve(recipe, name="before"), max_steps=1)
+    mmcore.run(recipe, max_steps=3)
+    mmcore.run(recipe, stage="answers", begin_from="runs/before", max_steps=3)
+    mmcore.run(attrs.evolve(recipe, name="before"), max_steps=1)  # which changes nothing of it
+    assert again(3).stage == "captions"
+    found = again(5)
+    assert (found.stage, found.stage_step) == ("answers", 2)
+    (workplace.folder / "runs/mini/checkpoints/step-00000004").rename("elsewhere")
+    found = again(5)
+    assert found.start == str(workplace.folder / "runs/before/checkpoints/step-00000001")
+    assert [one.step for one in found.before] == [4]
+
+
+def test_before_a_roll_back_no_checkpoint_of_after_it_counts(workplace):
+    recipe = mmcore.load_recipe("mini.toml", ["evaluations=[]", "checkpoints.keep_last=9"])
+    mmcore.run(attrs.evolve(recipe, name="whole"), max_steps=4)
+    mmcore.run(recipe, max_steps=1)
+    folder = workplace.folder / "runs" / "mini"
+    with pytest.raises(ReplayError, match="never went back"):
+        replay(folder, 1, before_rollback=True)
+    rollbacks.append(folder, RollBack("captions", 2, 3))
+    mmcore.run(recipe, max_steps=3)
+    found = replay(folder, 3, device="cpu", before_rollback=True)
+    assert found.loss == workplace.losses("whole")[3] != workplace.losses()[3]
+    assert found.start.endswith("step-00000001")
+    assert found.recorded == {}
+    with pytest.raises(ReplayError, match="went back at step 3"):
+        replay(folder, 4, before_rollback=True)
+    assert replay(folder, 3, device="cpu").loss == workplace.losses()[3]
 
 
 def test_a_step_that_was_begun_and_never_ended_can_be_made(workplace):

@@ -13,7 +13,8 @@ from mmcore import best_checkpoint
 from mmcore.data.held_out import HeldOut
 from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.loader import PackLoader
-from mmcore.interfaces import SampleKey
+from mmcore.data.prepare import Preparer
+from mmcore.interfaces import Rejection, SampleKey
 from mmcore.training import checkpoint
 from mmcore_registry import hookimpl
 
@@ -61,6 +62,17 @@ def test_a_resumed_run_finds_what_an_uninterrupted_one_does_and_keeps_the_best(v
         kept = checkpoint.load(validated.folder / f"runs/mini/checkpoints/best-{stage}")
         kept.verify()
         assert kept.progress.step == best
+
+
+def test_held_out_rows_of_which_none_can_be_used_are_an_error(validated, monkeypatch) -> None:
+    def refused(self, sample, overflow, inner=Preparer.tokenize):
+        if HeldOut(0.2).holds(sample.key):
+            raise Rejection("too-long", "a sample of the test")
+        return inner(self, sample, overflow)
+
+    monkeypatch.setattr(Preparer, "tokenize", refused)
+    output = validated.mmcore("run", "mini.toml", "--set", "evaluations=[]", fails=True)
+    assert "stage 'captions': 12 rows are held out, and none of them can be used" in output
 
 
 @pytest.fixture

@@ -6,7 +6,12 @@ import tomllib
 import pytest
 
 import mmcore
+from mmcore import incident_log, rejected_log, rollbacks, validation_log
 from mmcore.cli.main import VERBS
+from mmcore.evaluation import records
+from mmcore.interfaces import METRICS
+from mmcore.run_folder import CHECKPOINTS, ENVIRONMENT, FREE_TO_CHANGE, RECIPE, STAGE_FILE
+from mmcore.training import profiling, stalls
 from mmcore.training.hooks import RunHooks
 from mmcore_registry import discover
 
@@ -30,6 +35,22 @@ def test_every_run_hook_is_in_the_manual(root):
 def test_every_kind_is_in_the_manual(root):
     text = (root / "docs" / "writing-a-plugin.md").read_text()
     assert [kind for kind in discover().kinds() if f"| `{kind}` |" not in text] == []
+
+
+def test_every_file_of_a_run_folder_is_in_the_manual(root):
+    text = (root / "docs" / "recipes.md").read_text()
+    files = [
+        RECIPE, ENVIRONMENT, METRICS, rejected_log.FILE, incident_log.FILE, rollbacks.FILE,
+        validation_log.FILE, records.FILE, f"{records.ANSWERS}/", f"{stalls.FOLDER}/",
+        f"{profiling.FOLDER}/", f"{CHECKPOINTS}/", STAGE_FILE.format("STAGE"),
+    ]  # fmt: skip
+    assert [name for name in files if f"`{name}`" not in text] == []
+
+
+def test_every_key_that_may_change_is_in_the_manual(root):
+    text = (root / "docs" / "troubleshooting.md").read_text()
+    told = text[text.index("Keys that may change") :]
+    assert [key for key in FREE_TO_CHANGE if f"`{key}`" not in told] == []
 
 
 def test_links_in_the_manual_lead_somewhere(root):

@@ -78,4 +78,4 @@ def test_a_picture_that_is_sampled_as_a_whole_takes_the_tokens_of_a_view(tmp_pat
     (tmp_path / "big.toml").write_text(whole)
     [stage] = plan(load_recipe(tmp_path / "big.toml"), gpus=64, gpu="h100-80g").stages
     assert (stage.tokens.views_per_picture, stage.tokens.per_picture) == (5, 128)
-    assert stage.tokens.views_of_pack == 15  # three pictures of five views; 16 would be allowed
+    assert stage.tokens.views_of_pack == 16  # three pictures of five views, and a small one

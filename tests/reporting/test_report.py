@@ -67,7 +67,9 @@ def folder(tmp_path) -> Path:
     (run / "recipe.toml").write_text("")
     (run / "environment.json").write_text(json.dumps([start, start]))
     lines = [*STEPS, {"step": 4, "task": "t", "after": "sft", "accuracy/k": 1.0}, CHECKED[0]]
-    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines) + '{"st')
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write('{"stage": "é'.encode()[:-1])
     (run / "validations.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in CHECKED))
     (run / "incidents.jsonl").write_text(json.dumps(INCIDENT) + "\n")
     score = KindScore("reading", 20, 0.75, 0.5, 0.9, 0.1)
@@ -97,6 +99,16 @@ def test_stages_and_shares_are_those_of_the_steps(folder) -> None:
     assert shares["validation"].share == pytest.approx(2 / 10)
     assert sum(one.share for one in shares.values()) == pytest.approx(1)
     assert "checkpoint" not in shares
+
+
+def test_a_validation_that_was_not_finite_is_never_the_best(folder) -> None:
+    broken = {"stage": "base", "step": 1, "best": False, "values": {"validation/loss": math.nan}}
+    lines = "".join(f"{json.dumps(one)}\n" for one in (broken, *CHECKED))
+    (folder / "validations.jsonl").write_text(lines)
+    assert [row.best for row in stage_rows(read(folder))] == [3.0, 2.0]
+    (folder / "validations.jsonl").write_text(f"{json.dumps(broken)}\n")
+    assert [row.best for row in stage_rows(read(folder))] == [None, None]
+    assert "Validation" in render(read(folder))
 
 
 def test_the_page_says_it_and_asks_nothing_of_any_server(folder) -> None:

@@ -12,7 +12,7 @@ from mmcore.training.hooks import Hooks
 from mmcore.training.loop import train_stage
 from mmcore.training.measures import Measured
 from mmcore.training.progress import Progress
-from mmcore.training.validation import Validation
+from mmcore.training.validation import Validation, ValidationError
 from mmcore_registry import hookimpl
 
 START = Progress(stage="toy")
@@ -36,8 +36,8 @@ class Ear:
 
 
 class Packs:
-    def __init__(self, pack, numbers) -> None:
-        self._packs = [pack(number) for number in numbers]
+    def __init__(self, pack, numbers, labelled=True) -> None:
+        self._packs = [pack(number, labelled) for number in numbers]
         self.blank = attrs.evolve(pack(0, labelled=False), segments=())
 
     def __len__(self) -> int:
@@ -49,11 +49,20 @@ class Packs:
 
 @pytest.fixture
 def go(stage_run, pack):
-    def train(steps=6, early_stop=None, stop=lambda: False, run=None, start=START, **changes):
+    def train(
+        steps=6,
+        early_stop=None,
+        stop=lambda: False,
+        run=None,
+        start=START,
+        packs=None,
+        **changes,
+    ):
         ear, run = Ear(), attrs.evolve(run or stage_run(steps=steps), early_stop=early_stop)
         if changes:
             changes = {"every_steps": 2, **changes}
-            run = attrs.evolve(run, validation=Validation(Packs(pack, range(90, 95)), **changes))
+            packs = packs or Packs(pack, range(90, 95))
+            run = attrs.evolve(run, validation=Validation(packs, **changes))
         run = attrs.evolve(run, module=run.engine._module, measured=Measured(sources=["toy"]))
         train_stage(
             run,
@@ -159,3 +168,8 @@ def test_scores_are_better_when_higher_and_an_earlier_best_counts(go) -> None:
 def test_a_loss_that_is_no_number_is_never_the_best(go) -> None:
     ear, _ = go(keep_best="reading", ask=lambda: {"reading": float("nan")})
     assert [one.best for one in ear.reports] == [False, False, False]
+
+
+def test_rows_of_which_none_can_be_used_are_no_best_loss_but_an_error(go, pack) -> None:
+    with pytest.raises(ValidationError, match="step 2, stage 'toy': no held-out row could be used"):
+        go(packs=Packs(pack, range(90, 95), labelled=False), keep_best="loss")
