@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmcore.loading import load
     from mmcore.planning.planner import plan
     from mmcore.recipe import RecipeError, load_recipe
-    from mmcore.running import run
+    from mmcore.running.run import run
     from mmcore.specs import spec
 
 __all__ = ["RecipeError", "__version__", "load", "load_recipe", "plan", "run", "spec"]
@@ -23,7 +23,7 @@ _HOMES = {
     "load": "mmcore.loading",
     "load_recipe": "mmcore.recipe",
     "plan": "mmcore.planning.planner",
-    "run": "mmcore.running",
+    "run": "mmcore.running.run",
     "spec": "mmcore.specs",
 }
 

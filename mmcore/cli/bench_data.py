@@ -124,7 +124,7 @@ def _stages(
 ) -> Iterator[StageFigures]:
     from mmcore.benchmarks.stage_data import measure_stage_data
     from mmcore.inspection.stages import looked_at
-    from mmcore.making_up import make_up
+    from mmcore.running.making_up import make_up
 
     with looked_at(recipe, stage=stage, made_up=MADE_UP_ROWS if made_up else 0) as look:
         make_up([spec for data in look.stages for _, spec in data.sources])

@@ -128,8 +128,8 @@ def _stages(recipe: Recipe, wanted: str | None) -> Sequence[Stage]:
 def _with_data(recipe: Path, overrides: tuple[str, ...], wanted: str | None, steps: int) -> None:
     began = time.perf_counter()
     from mmcore.benchmarks.steps import measure_stage
-    from mmcore.making_up import make_up
     from mmcore.recipe import load_recipe
+    from mmcore.running.making_up import make_up
 
     loaded = load_recipe(recipe, overrides, machine=True)
     make_up(loaded)

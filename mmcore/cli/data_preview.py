@@ -50,7 +50,7 @@ def command(
     from mmcore.inspection.preview import preview, work
     from mmcore.inspection.rendering import render
     from mmcore.inspection.stages import looked_at
-    from mmcore.run_folder import write_whole
+    from mmcore.run_folder.folder import write_whole
 
     check_file(output)
     rows = MADE_UP_ROWS if made_up else 0

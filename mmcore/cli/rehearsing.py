@@ -10,8 +10,8 @@ from rich.console import Console
 
 from mmcore.cli.training import Wish, train
 from mmcore.recipe import Recipe, load_recipe, to_toml
-from mmcore.rehearsal import Rehearsal, check_sources, cleared, rehearsal_of, with_sdpa
-from mmcore.run_folder import write_whole
+from mmcore.run_folder.folder import write_whole
+from mmcore.running.rehearsal import Rehearsal, check_sources, cleared, rehearsal_of, with_sdpa
 
 ROOT = Path("runs")
 RECIPE = "rehearsal.toml"

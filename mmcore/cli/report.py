@@ -22,7 +22,7 @@ def command(run: Path, output: Path | None) -> None:
     """
     from mmcore.reporting.page import render
     from mmcore.reporting.story import read
-    from mmcore.run_folder import write_whole
+    from mmcore.run_folder.folder import write_whole
 
     path = output or run / "report.html"
     write_whole(path, render(read(run)))

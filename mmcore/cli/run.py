@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mmcore.run_folder import Resume
+    from mmcore.run_folder.folder import Resume
 
 
 @click.command()

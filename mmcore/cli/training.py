@@ -23,8 +23,8 @@ from mmcore.cli.errors import exit_code
 from mmcore.evaluation.table import final_table, stage_table
 from mmcore.interfaces import Tracker
 from mmcore.recipe import Recipe
-from mmcore.run_folder import Resume
-from mmcore.running import RunResult, check_processes, run
+from mmcore.run_folder.folder import Resume
+from mmcore.running.run import RunResult, check_processes, run
 from mmcore.training.launched import processes_launched
 from mmcore.training.launcher_watch import VARIABLE
 from mmcore.training.lost_ranks import LostRankError

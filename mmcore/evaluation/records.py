@@ -10,7 +10,7 @@ import attrs
 
 from mmcore.interfaces import Evaluation, KindScore, Question
 from mmcore.kit.json_lines import entries
-from mmcore.run_folder import write_whole
+from mmcore.run_folder.folder import write_whole
 
 FILE = "evaluations.jsonl"
 ANSWERS = "answers"

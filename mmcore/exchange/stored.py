@@ -22,7 +22,7 @@ from mmcore.interfaces import PARTS, Tensors
 from mmcore.kit.weights import check_names, fill_by_name, open_tensors
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import load_recipe
-from mmcore.run_folder import CHECKPOINTS, RECIPE
+from mmcore.run_folder.folder import CHECKPOINTS, RECIPE
 from mmcore.training.checkpoint import Checkpoint, latest, load
 from mmcore.training.checkpoint_format import MANIFEST
 from mmcore.training.checkpoint_tensors import stored_weights

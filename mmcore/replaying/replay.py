@@ -11,21 +11,22 @@ from typing import cast
 import attrs
 import torch
 
-from mmcore import assemble, rollbacks
+from mmcore import assemble
 from mmcore.data.collate import blank_batch
 from mmcore.interfaces import METRICS, EngineSpec, StepReport, World
-from mmcore.making_up import make_up
 from mmcore.model.initial import Initial
 from mmcore.recipe import Recipe, Stage, load_recipe
 from mmcore.replaying.in_turn import InTurn
 from mmcore.replaying.results import RecordedStep, Replay, ReplayError
 from mmcore.replaying.scene import Outcome, Scene
-from mmcore.rollbacks import Discarded
-from mmcore.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE
-from mmcore.run_history import NEVER, Recorded, RunHistory, Stretch
+from mmcore.run_folder import rollbacks
+from mmcore.run_folder.folder import CHECKPOINTS, ENVIRONMENT, RECIPE
+from mmcore.run_folder.history import NEVER, Recorded, RunHistory, Stretch
+from mmcore.run_folder.rollbacks import Discarded
+from mmcore.running.making_up import make_up
+from mmcore.running.stages import budget_of
+from mmcore.running.starting import initial_from
 from mmcore.specs import spec
-from mmcore.stages import budget_of
-from mmcore.starting import initial_from
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.checkpoint_write import NAME

@@ -10,7 +10,7 @@ import attrs
 from mmcore.interfaces import Lora, StepReport, World
 from mmcore.replaying.in_turn import InTurn
 from mmcore.replaying.results import ReplayedPack
-from mmcore.run_history import NEVER
+from mmcore.run_folder.history import NEVER
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.checkpoint_write import Header, Keeping

@@ -11,11 +11,11 @@ from typing import Any
 import attrs
 
 from mmcore.evaluation import records
-from mmcore.incident_log import FILE as INCIDENTS
 from mmcore.interfaces import METRICS, Evaluation
 from mmcore.kit.json_lines import entries
-from mmcore.run_folder import ENVIRONMENT, RECIPE
-from mmcore.validation_log import read as read_validations
+from mmcore.run_folder.folder import ENVIRONMENT, RECIPE
+from mmcore.run_folder.incident_log import FILE as INCIDENTS
+from mmcore.run_folder.validation_log import read as read_validations
 
 Line = Mapping[str, Any]
 

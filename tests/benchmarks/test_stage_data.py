@@ -11,8 +11,8 @@ from mmcore.benchmarks.streams import measure_resume, with_lanes
 from mmcore.cli.main import main
 from mmcore.data.rounds import LaneSet
 from mmcore.inspection.stages import looked_at
-from mmcore.making_up import make_up
 from mmcore.recipe import load_recipe
+from mmcore.running.making_up import make_up
 
 RECIPE = "recipes/blip3_4b.toml"
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import mmcore
-from mmcore import rollbacks
 from mmcore.replaying.replay import replay
+from mmcore.run_folder import rollbacks
 from mmcore.training import checkpoint, checkpoint_write
 from mmcore.training.discarding import DISCARDED
 from mmcore_registry import hookimpl

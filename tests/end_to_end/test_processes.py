@@ -39,7 +39,9 @@ run(load_recipe("mini.toml", sys.argv[2:]), max_steps=int(sys.argv[1]) or None)
 
 STALE = """
 import os
-from mmcore import rollbacks, running, stages
+from mmcore.run_folder import rollbacks
+from mmcore.running import run as running
+from mmcore.running import stages
 from mmcore.evaluation import records
 if os.environ["RANK"] == "1":  # whose host does not see yet what rank 0 has written
     stages.newest = lambda folder: None

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 import mmcore
-from mmcore import rollbacks
 from mmcore.replaying.replay import replay
 from mmcore.replaying.results import ReplayError
+from mmcore.run_folder import rollbacks
 from mmcore.training.spikes import RollBack
 
 LORA = "{part='llm', lora={rank=2, alpha=4}}"

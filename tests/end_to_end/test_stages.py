@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import mmcore
-from mmcore import assemble, stages
+from mmcore import assemble
 from mmcore.exchange.stored import open_stored
+from mmcore.running import stages
 from mmcore.training import checkpoint
 
 BARE = ["evaluations=[]", "validation={share=0.2, rows=6, every_steps=2}"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import mmcore
-from mmcore import best_checkpoint
 from mmcore.data.held_out import HeldOut
 from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import Rejection, SampleKey
+from mmcore.run_folder import best_checkpoint
 from mmcore.training import checkpoint
 from mmcore_registry import hookimpl
 

@@ -6,11 +6,11 @@ import tomllib
 import pytest
 
 import mmcore
-from mmcore import incident_log, rejected_log, rollbacks, validation_log
 from mmcore.cli.main import VERBS
 from mmcore.evaluation import records
 from mmcore.interfaces import METRICS
-from mmcore.run_folder import CHECKPOINTS, ENVIRONMENT, FREE_TO_CHANGE, RECIPE, STAGE_FILE
+from mmcore.run_folder import incident_log, rejected_log, rollbacks, validation_log
+from mmcore.run_folder.folder import CHECKPOINTS, ENVIRONMENT, FREE_TO_CHANGE, RECIPE, STAGE_FILE
 from mmcore.training import profiling, stalls
 from mmcore.training.hooks import RunHooks
 from mmcore_registry import discover

@@ -7,7 +7,7 @@ import json
 import attrs
 import pytest
 
-from mmcore.run_history import NEVER, RunHistory
+from mmcore.run_folder.history import NEVER, RunHistory
 from mmcore.training.progress import Progress
 
 NAMES = ("captions", "answers", "choices")

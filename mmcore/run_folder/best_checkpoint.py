@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from mmcore.interfaces import RunInfo, ValidationReport
-from mmcore.run_folder import CHECKPOINTS
+from mmcore.run_folder.folder import CHECKPOINTS
+from mmcore.run_folder.validation_log import read
 from mmcore.training.checkpoint_format import (
     MANIFEST,
     WRITING,
@@ -16,7 +17,6 @@ from mmcore.training.checkpoint_format import (
     latest,
     sync_folder,
 )
-from mmcore.validation_log import read
 from mmcore_registry import hookimpl
 
 BEST = "best-{}"

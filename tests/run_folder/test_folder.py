@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mmcore.recipe import load_recipe, to_toml
-from mmcore.run_folder import (
+from mmcore.run_folder.folder import (
     RunFolderError,
     differences,
     locked,
@@ -63,7 +63,7 @@ def test_differences_name_added_and_removed_keys():
 
 def test_a_second_process_is_kept_out_and_let_in_afterwards(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from mmcore.run_folder import *\n"
+        "import sys; from pathlib import Path; from mmcore.run_folder.folder import *\n"
         "try:\n"
         "    with locked(Path(sys.argv[1])): print('in')\n"
         "except RunFolderError as error: print(error)"

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmcore.best_checkpoint import BestKeeper, keep
 from mmcore.interfaces import ParameterState, RunInfo, ValidationReport, World
+from mmcore.run_folder.best_checkpoint import BestKeeper, keep
+from mmcore.run_folder.validation_log import ValidationLog
 from mmcore.training.checkpoint import load
 from mmcore.training.checkpoint_write import Header, Keeping, save
 from mmcore.training.progress import Progress
-from mmcore.validation_log import ValidationLog
 
 
 class Engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmcore.interfaces import RunInfo, ValidationReport
-from mmcore.validation_log import FILE, ValidationLog, best_value, read
+from mmcore.run_folder.validation_log import FILE, ValidationLog, best_value, read
 
 
 def told(step: int, loss: float, best: bool, stage: str = "sft") -> ValidationReport:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mmcore import rollbacks, running
 from mmcore.interfaces import World
+from mmcore.run_folder import rollbacks
+from mmcore.running import run as running
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.checkpoint_format import Manifest
 from mmcore.training.progress import Progress

@@ -15,7 +15,7 @@ from mmcore.exchange.stored import open_stored, values_of
 from mmcore.interfaces import PARTS, WeightsError
 from mmcore.model.initial import Initial
 from mmcore.recipe import ModelTable, Recipe, Stage, load_recipe
-from mmcore.run_folder import CHECKPOINTS, RECIPE, start_at
+from mmcore.run_folder.folder import CHECKPOINTS, RECIPE, start_at
 from mmcore.training.checkpoint import latest
 from mmcore.training.checkpoint_format import MANIFEST
 from mmcore.training.progress import Progress

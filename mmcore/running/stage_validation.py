@@ -15,9 +15,9 @@ from mmcore.evaluation.scores import mean_accuracy
 from mmcore.interfaces import World
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, task_labels
+from mmcore.run_folder.validation_log import best_value
 from mmcore.training.ranks import from_main, gather_objects
 from mmcore.training.validation import Validation, ValidationError
-from mmcore.validation_log import best_value
 
 
 def stage_validation(

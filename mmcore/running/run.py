@@ -9,11 +9,9 @@ from pathlib import Path
 
 import attrs
 
-from mmcore import __version__, rollbacks
+from mmcore import __version__
 from mmcore.adapters import check_adapters
-from mmcore.best_checkpoint import BestKeeper
 from mmcore.evaluation import records
-from mmcore.incident_log import IncidentLog
 from mmcore.interfaces import (
     Evaluation,
     Incident,
@@ -22,15 +20,19 @@ from mmcore.interfaces import (
     World,
 )
 from mmcore.recipe import Recipe, to_toml
-from mmcore.rejected_log import RejectedLog
-from mmcore.run_folder import (
+from mmcore.run_folder import rollbacks
+from mmcore.run_folder.best_checkpoint import BestKeeper
+from mmcore.run_folder.folder import (
     Resume,
     locked,
     prepare,
     write_environment,
 )
-from mmcore.stages import Stages, newest
-from mmcore.starting import (
+from mmcore.run_folder.incident_log import IncidentLog
+from mmcore.run_folder.rejected_log import RejectedLog
+from mmcore.run_folder.validation_log import ValidationLog
+from mmcore.running.stages import Stages, newest
+from mmcore.running.starting import (
     RunError,
     Span,
     began,
@@ -54,7 +56,6 @@ from mmcore.training.ranks import (
 )
 from mmcore.training.spikes import RollBack
 from mmcore.training.stopping import StopRequest, stop_on_signal
-from mmcore.validation_log import ValidationLog
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from mmcore.run_folder import CHECKPOINTS, RunFolderError, write_whole
+from mmcore.run_folder.folder import CHECKPOINTS, RunFolderError, write_whole
 from mmcore.training.checkpoint_format import latest
 from mmcore.training.spikes import RollBack
 

@@ -7,7 +7,8 @@ import attrs
 import pytest
 
 from mmcore.recipe import load_recipe
-from mmcore.rehearsal import (
+from mmcore.run_folder.folder import RunFolderError
+from mmcore.running.rehearsal import (
     MARKER,
     ROWS,
     STEPS,
@@ -18,10 +19,9 @@ from mmcore.rehearsal import (
     rehearsal_of,
     with_sdpa,
 )
-from mmcore.run_folder import RunFolderError
 from mmcore.training.progress import Progress
 
-TINY = Path(__file__).parents[1] / "recipes" / "blip3_tiny.toml"
+TINY = Path(__file__).parents[2] / "recipes" / "blip3_tiny.toml"
 
 
 @pytest.fixture(scope="module")

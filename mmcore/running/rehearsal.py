@@ -32,7 +32,7 @@ from mmcore.recipe import (
     ValidationTable,
     labels,
 )
-from mmcore.run_folder import LOCK, STAGE_FILE, RunFolderError, locked
+from mmcore.run_folder.folder import LOCK, STAGE_FILE, RunFolderError, locked
 from mmcore.training.progress import SAMPLES, Progress
 
 STEPS = 4

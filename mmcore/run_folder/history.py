@@ -12,7 +12,7 @@ import attrs
 from mmcore.interfaces import METRICS
 from mmcore.kit.json_lines import entries
 from mmcore.recipe import Recipe
-from mmcore.run_folder import ENVIRONMENT, STAGE_FILE
+from mmcore.run_folder.folder import ENVIRONMENT, STAGE_FILE
 from mmcore.training.progress import Progress
 
 NEVER = 2**62

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmcore.recipe import load_recipe
-from mmcore.run_folder import ENVIRONMENT
-from mmcore.starting import RunError, Span, check_used
+from mmcore.run_folder.folder import ENVIRONMENT
+from mmcore.running.starting import RunError, Span, check_used
 from mmcore.training.progress import Progress
 
 ANSWERS = Progress(stage_index=1, stage="answers", step=9, stage_step=3)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from mmcore.interfaces import RunInfo
-from mmcore.rejected_log import RejectedLog
+from mmcore.run_folder.rejected_log import RejectedLog
 
 
 def test_going_on_keeps_what_lies_behind_whatever_the_files_are_called(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import torch
 
-from mmcore import assemble, rollbacks
+from mmcore import assemble
 from mmcore.data.epochs import count_rows
 from mmcore.data.lane_state import LaneState
 from mmcore.data.largest import largest_pack
@@ -26,19 +26,20 @@ from mmcore.interfaces import (
     StageInfo,
     World,
 )
-from mmcore.making_up import make_up
 from mmcore.model.initial import Initial
 from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.recipe import Recipe, Stage, labels, task_labels
-from mmcore.run_folder import (
+from mmcore.run_folder import rollbacks
+from mmcore.run_folder.folder import (
     CHECKPOINTS,
     STAGE_FILE,
     write_whole,
 )
-from mmcore.stage_measures import measured
-from mmcore.stage_validation import stage_validation
-from mmcore.starting import Span, initial_from
+from mmcore.running.making_up import make_up
+from mmcore.running.stage_measures import measured
+from mmcore.running.stage_validation import stage_validation
+from mmcore.running.starting import Span, initial_from
 from mmcore.training import checkpoint
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.checkpoint_write import Keeping

@@ -2,8 +2,8 @@
 
 import json
 
-from mmcore.incident_log import IncidentLog
 from mmcore.interfaces import Incident, RunInfo
+from mmcore.run_folder.incident_log import IncidentLog
 
 
 def test_lines_stay_and_a_torn_one_goes(tmp_path):
