@@ -73,6 +73,22 @@ def read_workload(path: Path) -> Workload:
     return Workload(path.name, steps, warmup)
 
 
+def check_ids(workload: Workload, vocabulary: int) -> None:
+    """Whether a model of so many ids can read the workload.
+
+    Raises:
+        ValueError: a sample has an id that is none; says which.
+    """
+    examples = (one for step in workload.steps for one in step)
+    for number, example in enumerate(examples):
+        strange = [one for one in example.ids if one != PICTURE and not 0 <= one < vocabulary]
+        if strange:
+            raise ValueError(
+                f"{workload.name}: sample {number} has the id {strange[0]}, wanted 0 to "
+                f"{vocabulary - 1}, or {PICTURE} for a picture"
+            )
+
+
 def _example(number: int, table: Mapping[str, Any]) -> Example:
     ids = tuple(int(one) for one in table["ids"])
     sizes = tuple((int(width), int(height)) for width, height in table["image_sizes_wh"])

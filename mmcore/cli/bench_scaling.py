@@ -37,13 +37,29 @@ if TYPE_CHECKING:
     help="Stage of ZeRO.  [default: the recipe's, or 2 where its engine has none]",
 )
 @click.option("--gpu", help="Scale the measured packs to this kind, such as h100-80g.")
-@click.option("--mfu", default=0.4, show_default=True, help="Share of the kind's peak rate.")
+@click.option(
+    "--mfu",
+    default=0.4,
+    show_default=True,
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    help="Share of the kind's peak rate.",
+)
 @click.option("--stage", "wanted", help="Simulate this stage, with packs as the first in PACE.")
 @click.option("--node", default=8, show_default=True, type=click.IntRange(min=1), help="Its GPUs.")
 @click.option(
-    "--inside", default=450.0, show_default=True, help="GB/s of a GPU to others of its node."
+    "--inside",
+    default=450.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="GB/s of a GPU to others of its node.",
 )
-@click.option("--between", default=50.0, show_default=True, help="GB/s of a GPU to other nodes.")
+@click.option(
+    "--between",
+    default=50.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="GB/s of a GPU to other nodes.",
+)
 @click.option(
     "--hidden",
     default=0.8,

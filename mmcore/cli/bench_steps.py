@@ -85,9 +85,11 @@ def command(
     loaded = load_recipe(recipe, overrides)
     from mmcore.benchmarks.pace import measure_pace
     from mmcore.benchmarks.packs import made_up_workload
-    from mmcore.benchmarks.workload import read_workload
+    from mmcore.benchmarks.workload import check_ids, read_workload
 
     given = None if workload is None else read_workload(workload)
+    if given is not None:
+        check_ids(given, loaded.model.llm.text().vocabulary_size)
     paces: list[Pace] = []
     for stage in _stages(loaded, wanted):
         paces.append(

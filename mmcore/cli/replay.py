@@ -95,13 +95,16 @@ def _show(found: Replay) -> None:
     for line in told:
         console.print(line, highlight=False)
     columns = ("output rms", "output max", "its gradient", "parameters' gradient")
-    table = Table(Column("module", no_wrap=True), *columns)
+    numeric = (Column(name, min_width=9, justify="right") for name in columns)
+    table = Table(Column("module", overflow="fold"), *numeric)
     shown = [one for one in found.modules if one.not_finite or one.name.count(".") < DEPTH]
     for one in shown:
-        bad = f" ({one.not_finite:,} not finite)" if one.not_finite else ""
+        bad = f": {one.not_finite:,} numbers not finite" if one.not_finite else ""
         numbers = (one.output_gradient, one.parameter_gradient)
         gradients = ["-" if number is None else f"{number:.3e}" for number in numbers]
-        table.add_row(one.name, f"{one.output_rms:.3e}{bad}", f"{one.output_max:.3e}", *gradients)
+        table.add_row(
+            f"{one.name}{bad}", f"{one.output_rms:.3e}", f"{one.output_max:.3e}", *gradients
+        )
     console.print(table)
     if len(shown) < len(found.modules):
         deeper = len(found.modules) - len(shown)

@@ -218,7 +218,9 @@ def checkpoint_at(path: Path) -> Path | None:
     """
     if (path / DESCRIPTION).is_file():
         return None
-    checkpoint = path if (path / MANIFEST).is_file() else latest(path / CHECKPOINTS)
+    checkpoint = path if (path / MANIFEST).is_file() else None
+    if checkpoint is None and path.is_dir():
+        checkpoint = latest(path / CHECKPOINTS)
     if checkpoint is None:
         raise RunError(
             f"--from {path}: wanted a run folder with a checkpoint, a checkpoint or a model folder"

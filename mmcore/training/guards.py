@@ -40,7 +40,9 @@ def check_finite(progress: Progress, limit: int, keys: Sequence[str]) -> None:
     raise DivergedError(
         f"loss or gradient was not finite in {progress.skipped_in_a_row} steps in a row, up to "
         f"step {progress.step} (step {progress.stage_step} of stage {progress.stage!r}); nothing "
-        f"was learned from them. Lower optimizer.lr, or look at these samples: {listing}"
+        f"was learned from them. Look at these samples: {listing}. Or begin anew with a lower "
+        "optimizer.lr: under another name (--set name=...), with --from a checkpoint of before, if "
+        "any is good"
     )
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from mmcore import load_recipe
 from mmcore.benchmarks.packs import Packer, drawn, made_up_workload, packer
-from mmcore.benchmarks.workload import Example, made_up_examples, read_workload
+from mmcore.benchmarks.workload import (
+    Example,
+    Workload,
+    check_ids,
+    made_up_examples,
+    read_workload,
+)
 from mmcore.interfaces import ViewFormat
 from mmcore_tiling.spec import SingleTilerSpec
 
@@ -101,3 +107,11 @@ def test_a_file_that_is_no_workload_says_why(tmp_path, change, message):
     path.write_text(json.dumps({"batch_size": 8, "warmup_steps": 0, "samples": [SAMPLE]} | change))
     with pytest.raises(ValueError, match=message):
         read_workload(path)
+
+
+def test_an_id_that_the_model_does_not_have_is_named():
+    steps = ((Example((1, -1, 9), 1, ((4, 4),)),), (Example((1, 10, 2), 1, ()),))
+    workload = Workload("w.json", steps, 0)
+    check_ids(workload, 11)
+    with pytest.raises(ValueError, match=r"w\.json: sample 1 has the id 10, wanted 0 to 9, or -1"):
+        check_ids(workload, 10)

@@ -22,6 +22,10 @@ def test_the_verb_prints_a_table_and_json(mmcore, request, tmp_path):
     [table] = json.loads(mmcore(*words_of_scaling, "--gpus", "4", "--gpus", "8", "--json").stdout)
     assert [one["gpus"] for one in table["gpus"]] == [4], "the stage has 4 packs a step"
     assert 0 < table["gpus"][0]["efficiency"] <= 1
+    for impossible in ("--inside", "--between", "--mfu"):
+        refused = mmcore(*words_of_scaling, impossible, "0")
+        assert refused.exit_code == 2, impossible
+        assert f"Invalid value for '{impossible}'" in refused.stderr
     done = mmcore(*words[:2], "--stage", "answer")
     assert done.exit_code == 2
     assert "no stage 'answer'" in done.stderr

@@ -98,7 +98,7 @@ def test_a_poisoned_model_stops_with_the_samples_and_the_last_checkpoint(workpla
     output = workplace.mmcore("run", "mini.toml", "--set", "evaluations=[]", fails=True)
     for words in (
         "loss or gradient was not finite in 5 steps in a row, up to step 11 (step 5 of stage",
-        "Lower optimizer.lr, or look at these samples: llava-json:",
+        "Look at these samples: llava-json:",
     ):
         assert words in output
     assert [line["step"] for line in incidents(workplace)] == [7, 8, 9, 10, 11]

@@ -9,7 +9,7 @@ import pytest
 
 from mmcore.recipe import load_recipe
 from mmcore.run_folder.folder import ENVIRONMENT
-from mmcore.running.starting import RunError, Span, check_used
+from mmcore.running.starting import RunError, Span, check_used, checkpoint_at
 from mmcore.training.progress import Progress
 
 ANSWERS = Progress(stage_index=1, stage="answers", step=9, stage_step=3)
@@ -73,3 +73,10 @@ def test_of_a_run_that_began_with_weights_they_may_be_said_in_every_stage(check)
     check(start(0, "captions", "/x"), start(7), done=ANSWERS, first=0)
     with pytest.raises(RunError, match="begun, from what the recipe says"):
         check(start(0), start(7), done=ANSWERS, first=0)
+
+
+def test_a_file_is_nothing_to_begin_from(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("")
+    with pytest.raises(RunError, match="wanted a run folder with a checkpoint"):
+        checkpoint_at(path)
