@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from mmcore.interfaces import (
     World,
 )
 from mmcore.kit.attention import choose_attention
+from mmcore.kit.seeds import seed_of
 from mmcore.kit.unfilled import build_unfilled
 from mmcore.model.initial import Initial
 from mmcore.model.trainable import Decays, PartSize, describe, parameter_groups, set_trainable
@@ -37,12 +37,6 @@ from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
 from mmcore.training.checkpoint import load
 from mmcore.training.checkpoint_tensors import weights_for
 from mmcore.training.step_module import TrainingStep
-
-
-def seed_of(seed: int, *names: str) -> int:
-    """A seed for one purpose of a run: stable, and unrelated to those of other purposes."""
-    text = "/".join([str(seed), *names])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
 def build_model(

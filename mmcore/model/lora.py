@@ -6,7 +6,6 @@ then, and ``X.lora_A.default.weight`` and ``X.lora_B.default.weight`` stand besi
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from mmcore.interfaces import ALL_LINEAR, Lora
+from mmcore.kit.seeds import seed_of
 from mmcore_registry import nearest
 
 if TYPE_CHECKING:
@@ -160,13 +160,8 @@ def first_value(name: str, shape: torch.Size, seed: int) -> torch.Tensor:
     """
     if name.endswith(UP):
         return torch.zeros(shape)
-    generator = torch.Generator().manual_seed(_mixed(seed, name))
+    generator = torch.Generator().manual_seed(seed_of(seed, name))
     return nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5), generator=generator)
-
-
-def _mixed(seed: int, name: str) -> int:
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=7).digest()
-    return int.from_bytes(digest, "big")
 
 
 def _is_adapted(module: nn.Module) -> bool:

@@ -207,9 +207,10 @@ def _life(
 def _source(start: Checkpoint | None, wanted: Span) -> Checkpoint | None:
     """The checkpoint whose weights are read first; None where there is none, or a model folder,
     which holds no hashes, is."""
-    if wanted.weights is None or (start is not None and not wanted.begins_anew(start.progress)):
+    named = wanted.begins_with(start.progress if start else None)
+    if named is None:
         return start
-    path = checkpoint_at(wanted.weights)
+    path = checkpoint_at(named)
     return None if path is None else load(path)
 
 

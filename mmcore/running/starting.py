@@ -45,6 +45,10 @@ class Span:
         """Whether the weights that were named are to be used, for the stage has not begun."""
         return self.weights is not None and progress.stage_index < (self.first or 0)
 
+    def begins_with(self, done: Progress | None) -> Path | None:
+        """The weights that were named, if a run that has come so far begins with them now."""
+        return self.weights if done is None or self.begins_anew(done) else None
+
 
 def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Path] | None:
     """The stage that is begun now from named weights, and these: of a run, the checkpoint, for it
@@ -53,10 +57,10 @@ def began(recipe: Recipe, wanted: Span, done: Progress | None) -> tuple[str, Pat
     Args:
         done: how far the run folder has come.
     """
-    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
+    named = wanted.begins_with(done)
+    if named is None:
         return None
-    weights = checkpoint_at(wanted.weights) or wanted.weights
-    return recipe.stages[wanted.first or 0].name, weights
+    return recipe.stages[wanted.first or 0].name, checkpoint_at(named) or named
 
 
 def check_used(folder: Path, recipe: Recipe, wanted: Span, done: Progress | None) -> None:
@@ -98,9 +102,8 @@ def found(wanted: Span, done: Progress | None) -> Span:
     Args:
         done: how far the run folder has come.
     """
-    if wanted.weights is None or (done is not None and not wanted.begins_anew(done)):
-        return wanted
-    return attrs.evolve(wanted, weights=checkpoint_at(wanted.weights) or wanted.weights)
+    named = wanted.begins_with(done)
+    return wanted if named is None else attrs.evolve(wanted, weights=checkpoint_at(named) or named)
 
 
 def span(
