@@ -57,6 +57,7 @@ class _Parcel:
     """A pack with arrays for tensors."""
 
     arrays: Mapping[str, NDArray[np.generic]]
+    aux: Mapping[str, NDArray[np.generic]]
     batch: Mapping[str, Any]
     rest: Mapping[str, Any]
 
@@ -64,13 +65,15 @@ class _Parcel:
     def of(cls, pack: LanePack) -> _Parcel:
         values = _fields(pack.batch)
         arrays = {k: v.numpy() for k, v in values.items() if isinstance(v, torch.Tensor)}
+        aux = {name: tensor.numpy() for name, tensor in values.pop("aux").items()}
         batch = {name: value for name, value in values.items() if name not in arrays}
         rest = {name: value for name, value in _fields(pack).items() if name != "batch"}
-        return cls(arrays, batch, rest)
+        return cls(arrays, aux, batch, rest)
 
     def unpack(self) -> LanePack:
         tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
-        fields: dict[str, Any] = {**self.batch, **tensors}
+        aux = {name: torch.from_numpy(array) for name, array in self.aux.items()}
+        fields: dict[str, Any] = {**self.batch, **tensors, "aux": aux}
         return LanePack(batch=PackedBatch(**fields), **self.rest)
 
 

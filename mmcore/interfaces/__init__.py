@@ -17,6 +17,7 @@ S sequences (samples) of a pack, B prompts, C/H/W channels, height, width.
 """
 
 from mmcore.interfaces.attention import Attention, PackedLayout
+from mmcore.interfaces.aux import PAIR_IDS, PAIR_MASK, PAIR_VIEW, PAIR_WEIGHT
 from mmcore.interfaces.encoder import Encoder, EncoderSpec, PatchGrid, ViewFormat
 from mmcore.interfaces.engine import (
     Engine,
@@ -39,7 +40,7 @@ from mmcore.interfaces.format import (
 from mmcore.interfaces.links import Links, download_command
 from mmcore.interfaces.llm import LLM, ExtendingLLM, Head, LLMSpec
 from mmcore.interfaces.lora import ALL_LINEAR, Lora
-from mmcore.interfaces.objective import Forward, Objective, ObjectiveSpec
+from mmcore.interfaces.objective import ComparingObjective, Forward, Objective, ObjectiveSpec
 from mmcore.interfaces.optimizer import OptimizerSpec
 from mmcore.interfaces.parts import PARTS
 from mmcore.interfaces.records import (
@@ -56,7 +57,16 @@ from mmcore.interfaces.records import (
     TextPart,
 )
 from mmcore.interfaces.rejection import Rejection
-from mmcore.interfaces.sampler import InstructedSampler, TokenSampler, TokenSamplerSpec
+from mmcore.interfaces.sampler import (
+    CAPTION,
+    CONTRAST,
+    MATCH,
+    InstructedSampler,
+    PairedSampler,
+    PairText,
+    TokenSampler,
+    TokenSamplerSpec,
+)
 from mmcore.interfaces.source import Shard, Source, SourceSpec, SyntheticContent
 from mmcore.interfaces.task import Evaluation, KindScore, Question, Task, TaskSpec
 from mmcore.interfaces.text import ImageSlot, TextFormat, TextRun
@@ -84,11 +94,19 @@ from mmcore.interfaces.world import World
 
 __all__ = [
     "ALL_LINEAR",
+    "CAPTION",
+    "CONTRAST",
     "IGNORE",
     "LLM",
+    "MATCH",
     "METRICS",
+    "PAIR_IDS",
+    "PAIR_MASK",
+    "PAIR_VIEW",
+    "PAIR_WEIGHT",
     "PARTS",
     "Attention",
+    "ComparingObjective",
     "Correspondence",
     "Encoder",
     "EncoderSpec",
@@ -122,6 +140,8 @@ __all__ = [
     "OutgoingModel",
     "PackedBatch",
     "PackedLayout",
+    "PairText",
+    "PairedSampler",
     "ParameterGroup",
     "ParameterState",
     "Part",

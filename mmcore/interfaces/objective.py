@@ -1,12 +1,14 @@
 """An objective says what is learned from a pack, as a sum, so that packing does not change it.
 
-Letters: T packed tokens, E LLM width, L labelled positions.
+Letters: T packed tokens, E LLM width, L labelled positions, B pairs of a picture and its text, W
+tokens of a text.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import attrs
 
@@ -26,6 +28,17 @@ class Forward(Protocol):
     def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
         """``nll_L``: negative log likelihood of the targets, float32."""
 
+    def provided(
+        self,
+        wanted: str,
+        batch: PackedBatch,
+        view_B: torch.Tensor,
+        ids_BW: torch.Tensor,
+        mask_BW: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """What the token sampler provides beyond tokens; see ``PairedSampler``. The encoder is
+        entered once for a pack, whatever is asked of it."""
+
 
 class Objective(Protocol):
     """Counts on the host before any forward; then sums on the device."""
@@ -39,13 +52,43 @@ class Objective(Protocol):
         weight zero where a pack has nothing to teach)."""
 
 
+class ComparingObjective(Objective, Protocol):
+    """An objective whose spec says ``scope = "step"``: it compares the samples of a whole step, of
+    all packs and ranks, so that its negatives do not depend on packing.
+
+    Before the backward passes of a step, every pack is looked at without gradients (``survey``);
+    what was seen of all packs of all ranks is compared (``compare``); then ``loss`` goes through
+    every pack again, with what the comparison says of it in the pack's ``aux``, and its gradient is
+    that of the whole comparison.
+    """
+
+    def survey(self, forward: Forward, batch: PackedBatch) -> Mapping[str, torch.Tensor]:
+        """What of a pack is compared: tensors by name, a row for every sample that is; the same
+        names for every pack."""
+
+    def compare(
+        self, surveyed: Sequence[Mapping[str, torch.Tensor]], mine: Sequence[int], seed: int
+    ) -> Sequence[Mapping[str, torch.Tensor]]:
+        """What the comparison says of each of this rank's packs, for its ``aux``.
+
+        Args:
+            surveyed: of every pack of the step, in the order of the data, which does not depend on
+                the number of ranks.
+            mine: which of them are this rank's.
+            seed: of the step; the same on every rank.
+        """
+
+
 @attrs.frozen(kw_only=True)
 class ObjectiveSpec(Spec):
     """Describes an objective of a stage."""
 
     kind: ClassVar[str] = "objective"
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What the token sampler must provide."""
+    """What the token sampler must provide. Where this is anything, the packs of the stage carry the
+    texts of their pictures (``interfaces.aux``), and the tiler must make one view of a picture."""
+    scope: ClassVar[Literal["pack", "step"]] = "pack"
+    """Over what it is computed: "step" makes it a ``ComparingObjective``."""
     reads_pairs: ClassVar[bool] = False
     """Whether it learns from ``PackedBatch.pairs``. One that does not must heed
     ``label_weight_L``, which is zero for dispreferred answers."""

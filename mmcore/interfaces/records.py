@@ -192,6 +192,8 @@ class PackedBatch:
         label_segment_L: int32; which segment a labelled position belongs to.
         segments: which samples, in order. Empty in a blank pack (a rank that ran out of lanes).
         lane: the lane that the pack was made in, or -1 for a blank pack.
+        aux: further tensors by name, which a spec of the recipe asked for; ``interfaces.aux`` says
+            what the names mean.
     """
 
     input_ids_T: torch.Tensor
@@ -211,6 +213,7 @@ class PackedBatch:
     instruction_mask_NI: torch.Tensor | None = None
     segments: tuple[Segment, ...] = ()
     lane: int = -1
+    aux: Mapping[str, torch.Tensor] = attrs.field(factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -274,4 +277,5 @@ class PackedBatch:
             image_token_source_K=changed(self.image_token_source_K),
             instruction_ids_NI=changed(self.instruction_ids_NI),
             instruction_mask_NI=changed(self.instruction_mask_NI),
+            aux={name: change(tensor) for name, tensor in self.aux.items()},
         )

@@ -1,14 +1,15 @@
 """A token sampler turns an encoder's features into tokens for the LLM: the connector.
 
 Letters: N views, P patches of a view, D encoder width, I tokens of an instruction, Q tokens of a
-view, E LLM width.
+view, E LLM width, B pairs of a picture and a text, W tokens of a text, X width in which both are
+compared.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self
 
 import attrs
 
@@ -52,13 +53,69 @@ class InstructedSampler(TokenSampler, Protocol):
         no token that is learned anywhere in the pack."""
 
 
+CONTRAST: Final = "contrast"
+"""Provided: how a picture and a text look to one another (for ITC)."""
+
+MATCH: Final = "match"
+"""Provided: whether a text is that of a picture (for ITM)."""
+
+CAPTION: Final = "caption"
+"""Provided: how likely a text is, given a picture (for ITG)."""
+
+
+class PairedSampler(TokenSampler, Protocol):
+    """A token sampler that also reads texts, for what its spec ``provides`` beyond tokens.
+
+    Every parameter belongs to the submodule whose forward uses it, so that engines which gather
+    weights as modules are entered see them all.
+    """
+
+    def provide(
+        self,
+        wanted: str,
+        features_NPD: torch.Tensor,
+        patch_mask_NP: torch.Tensor,
+        view_B: torch.Tensor,
+        ids_BW: torch.Tensor,
+        mask_BW: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """What is ``wanted`` of B pairs: the picture of view ``view_B[b]`` with text b.
+
+        Returns:
+            for "contrast" ``picture_BQX`` of unit length and ``text_BX``, a unit vector divided by
+            the temperature: likeness is the largest of the Q inner products; for "match"
+            ``logits_B2`` of "not the text of this picture", "its text"; for "caption" ``nll_BW``:
+            negative log likelihood of every token of the text but its first, 0 at the first and
+            where the mask is False.
+        """
+
+
+class PairText(Protocol):
+    """Tokenises the text of a picture for the sampler's own text tower. Can be pickled."""
+
+    def __call__(self, words: str) -> Sequence[int]:
+        """Ids, with what the tower puts before and after a text; cut off at the tower's length."""
+
+
 @attrs.frozen(kw_only=True)
 class TokenSamplerSpec(FilledSpec):
     """Describes a token sampler before it exists."""
 
     kind: ClassVar[str] = "token_sampler"
-    provides: ClassVar[frozenset[str]] = frozenset()
-    """What objectives may need of it beyond tokens."""
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What objectives may need of it beyond tokens, such as "contrast"; with any of them its
+        module is a ``PairedSampler``."""
+        return frozenset()
+
+    def pair_text(self) -> PairText | None:
+        """Tokenises the text of a picture for what it ``provides``; needs no torch.
+
+        Raises:
+            WeightsError: the tokenizer that the recipe names is missing or cannot be used.
+        """
+        return None
 
     @property
     def needs_grid(self) -> bool:
