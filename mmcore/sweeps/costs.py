@@ -9,7 +9,7 @@ import attrs
 from mmcore.planning.planner import plan
 from mmcore.planning.report import Plan
 from mmcore.recipe import Recipe, Stage, to_toml
-from mmcore.sweeps.folder import Cell
+from mmcore.sweeps.folder import Cell, SweepFolder
 from mmcore.sweeps.recipes import CellRecipe
 
 
@@ -139,3 +139,18 @@ def by_point(found: Iterable[CellCost]) -> Mapping[tuple[str, ...], CellCost]:
     for one in found:
         points.setdefault(tuple(one.cell.labels.values()), one)
     return points
+
+
+def measured_rate(folder: SweepFolder) -> float | None:
+    """Operations per second of the cells that have finished without a break, start-up, reading and
+    questions included; None before the first of them."""
+    finished = [
+        (cell.flops, outcome.seconds)
+        for cell in folder.sweep.cells
+        if (outcome := folder.outcomes.get(cell.id)) is not None
+        and outcome.finished
+        and outcome.environment.get("starts") == 1
+        and cell.flops is not None
+    ]
+    seconds = sum(seconds for _, seconds in finished)
+    return sum(flops for flops, _ in finished) / seconds if seconds else None

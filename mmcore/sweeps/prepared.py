@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
 from mmcore.sweeps.cells import axes
 from mmcore.sweeps.costs import CellCost, Machine, costs
 from mmcore.sweeps.folder import Sweep
-from mmcore.sweeps.load import SweepFile, load_sweep
+from mmcore.sweeps.load import SweepFile
 from mmcore.sweeps.matching import Mismatch, changes_to_match, mismatches, refuse
 from mmcore.sweeps.recipes import CellRecipe, load_cells
 
@@ -49,28 +48,26 @@ class Prepared:
 
 
 def prepare(
-    path: str | os.PathLike[str],
-    overrides: Iterable[str] = (),
+    file: SweepFile,
+    cells: tuple[CellRecipe, ...],
     *,
-    recipe: str | os.PathLike[str] | None = None,
-    scale: str | None = None,
     machine: Machine | None = None,
     runs_here: bool = False,
     told: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
-    """Read, check and plan the sweep at ``path``; see ``load_sweep``.
+    """Plan the cells of a sweep, and make them match where the file asks for it.
 
     Args:
+        file: of the sweep.
+        cells: what ``load_cells`` made of it.
         machine: what the hours are said for.
         runs_here: whether this machine must be able to run every cell.
         told: is told which cell is being planned.
 
     Raises:
-        RecipeError: with everything that is wrong with the file, or with recipes of its cells.
+        RecipeError: cells cannot be made to match.
         ValueError: the machine is not known.
     """
-    file = load_sweep(path, overrides, recipe=recipe, scale=scale)
-    cells = load_cells(file, machine=runs_here)
     found = costs(cells, machine, told)
     more = changes_to_match(file, cells, found)
     if more:

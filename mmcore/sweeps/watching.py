@@ -52,7 +52,7 @@ class Follower:
                     if not line.endswith(b"\n"):
                         break
                     self._read += len(line)
-                    self._take(json.loads(line))
+                    self._take(line)
         except FileNotFoundError:
             self._forget()
         return self.reached
@@ -67,7 +67,11 @@ class Follower:
         self._file = self._read = 0
         self.reached = None
 
-    def _take(self, line: dict[str, object]) -> None:
+    def _take(self, text: bytes) -> None:
+        try:
+            line = json.loads(text)
+        except ValueError:  # torn by a kill; the next start drops it
+            return
         tokens, step = line.get("tokens"), line.get("step")
         if not isinstance(tokens, float | int) or not isinstance(step, int):
             return
