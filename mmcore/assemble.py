@@ -18,6 +18,7 @@ from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import (
     Attention,
+    ComparingObjective,
     Engine,
     FillingEngine,
     LoadReport,
@@ -255,7 +256,7 @@ class Learning:
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
     """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
-    objectives = [spec.build() for spec in stage.objectives]
+    objectives = built_objectives(stage)
     module = training_step(stage, model, objectives, recipe.seed)
     parts = describe(model)
     engine = recipe.engine.build(
@@ -323,4 +324,24 @@ def training_step(
     """
     model.adapt(loras_of(stage), _adapters_seed(seed, stage))
     set_trainable(model, [part.part for part in stage.train])
-    return TrainingStep(model, objectives, [spec.weight for spec in stage.objectives])
+    # Objectives that ask the token sampler for more share what the encoder said of a pack.
+    one_look = any(spec.needs for spec in stage.objectives)
+    weights = [spec.weight for spec in stage.objectives]
+    return TrainingStep(model, objectives, weights, one_look=one_look)
+
+
+def built_objectives(stage: Stage) -> list[Objective]:
+    """The stage's objectives, in the recipe's order.
+
+    Raises:
+        TypeError: one is not of the scope that its spec says.
+    """
+    built = [spec.build() for spec in stage.objectives]
+    for spec, objective in zip(stage.objectives, built, strict=True):
+        if (spec.scope == "step") != isinstance(objective, ComparingObjective):
+            does = "has" if spec.scope == "pack" else "lacks"
+            raise TypeError(
+                f"objective {spec.name!r} says scope = {spec.scope!r}, and "
+                f"{type(objective).__name__} {does} the methods survey and compare"
+            )
+    return built

@@ -84,9 +84,10 @@ class PairedSampler(TokenSampler, Protocol):
         Returns:
             for "contrast" ``picture_BQX`` of unit length and ``text_BX``, a unit vector divided by
             the temperature: likeness is the largest of the Q inner products; for "match"
-            ``logits_B2`` of "not the text of this picture", "its text"; for "caption" ``nll_BW``:
-            negative log likelihood of every token of the text but its first, 0 at the first and
-            where the mask is False.
+            ``logits_B2`` of "not the text of this picture", "its text"; for "caption" ``nll_BW``,
+            negative log likelihood of every token of the text but its first, and ``spread_BW``,
+            the mean of that over all tokens of the vocabulary, were each of them the text's (what
+            label smoothing asks for): both 0 at the first and where the mask is False.
         """
 
 

@@ -7,7 +7,7 @@ import math
 import attrs
 import torch
 
-from mmcore.assemble import empty_model, loras_of, training_step
+from mmcore.assemble import built_objectives, empty_model, loras_of, training_step
 from mmcore.interfaces import EngineMemory, Lora, MemoryItem
 from mmcore.model.trainable import describe, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
@@ -69,7 +69,7 @@ class Costs:
         key = (learning, size, stage.objectives, weights)
         if key not in self._measured:
             _write_weights(model, torch.bfloat16 if weights == "bf16" else torch.float32)
-            objectives = [spec.build() for spec in stage.objectives]
+            objectives = built_objectives(stage)
             self._measured[key] = measure(
                 training_step(stage, model, objectives),
                 size,
