@@ -257,7 +257,7 @@ def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: Wo
     """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
     objectives = built_objectives(stage)
-    module = training_step(stage, model, objectives, recipe.seed)
+    module = training_step(recipe.model, stage, model, objectives, recipe.seed)
     parts = describe(model)
     engine = recipe.engine.build(
         module=module,
@@ -311,21 +311,29 @@ def _adapters_seed(seed: int, stage: Stage) -> int:
 
 
 def training_step(
-    stage: Stage, model: VisionLanguageModel, objectives: Sequence[Objective], seed: int = 0
+    table: ModelTable,
+    stage: Stage,
+    model: VisionLanguageModel,
+    objectives: Sequence[Objective],
+    seed: int = 0,
 ) -> TrainingStep:
     """Freeze what does not learn in this stage, and put in the adapters that do and are not there
     yet; what remains is a pack's forward.
 
     Args:
+        table: what the model was made from.
+        stage: what learns.
+        model: with what earlier stages left.
+        objectives: in the recipe's order.
         seed: of the run, for the values of fresh adapters.
 
     Raises:
         LoraError: a part cannot have the adapters that the stage trains.
     """
     model.adapt(loras_of(stage), _adapters_seed(seed, stage))
-    set_trainable(model, [part.part for part in stage.train])
+    let_learn(table, stage, model)
     # Objectives that ask the token sampler for more share what the encoder said of a pack.
-    one_look = any(spec.needs for spec in stage.objectives)
+    one_look = bool(needs_of(stage))
     weights = [spec.weight for spec in stage.objectives]
     return TrainingStep(model, objectives, weights, one_look=one_look)
 
@@ -345,3 +353,17 @@ def built_objectives(stage: Stage) -> list[Objective]:
                 f"{type(objective).__name__} {does} the methods survey and compare"
             )
     return built
+
+
+def let_learn(table: ModelTable, stage: Stage, model: VisionLanguageModel) -> None:
+    """Freeze what does not learn in this stage: other parts, and what none of its objectives uses
+    of the token sampler."""
+    part = "token_sampler"
+    names = [name for name, _ in model.get_submodule(part).named_parameters()]
+    unused = table.token_sampler.unused(names, needs_of(stage))
+    set_trainable(model, [one.part for one in stage.train], {f"{part}.{name}" for name in unused})
+
+
+def needs_of(stage: Stage) -> frozenset[str]:
+    """What the stage's objectives need of the token sampler beyond tokens."""
+    return frozenset[str]().union(*(spec.needs for spec in stage.objectives))

@@ -118,6 +118,16 @@ class TokenSamplerSpec(FilledSpec):
         """
         return None
 
+    def unused(self, names: Sequence[str], needs: frozenset[str]) -> frozenset[str]:
+        """Parameters that nothing uses in a stage whose objectives need only so much of it beyond
+        tokens; there they are frozen, and do not count as learning.
+
+        Args:
+            names: of its module's parameters, adapters included.
+            needs: of all objectives together; some of what it ``provides``.
+        """
+        return frozenset()
+
     @property
     def needs_grid(self) -> bool:
         """Whether it matters where in the view a patch is, so that it must be given whole views.

@@ -58,7 +58,7 @@ def pack_flops(recipe: Recipe, stage: Stage) -> PackFlops:
     """What the packs of a stage need; takes a few seconds for a model of billions."""
     model = empty_model(recipe.model, recipe.seed, torch.device("meta"))
     objectives = built_objectives(stage)
-    step = training_step(stage, model, objectives)
+    step = training_step(recipe.model, stage, model, objectives)
     full = full_pack(recipe.model, stage)
 
     def measured(views: int, labels: int, samples: int) -> int:
