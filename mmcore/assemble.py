@@ -17,6 +17,7 @@ from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import (
+    TOKENS,
     Attention,
     ComparingObjective,
     Engine,
@@ -360,7 +361,8 @@ def let_learn(table: ModelTable, stage: Stage, model: VisionLanguageModel) -> No
     of the token sampler."""
     part = "token_sampler"
     names = [name for name, _ in model.get_submodule(part).named_parameters()]
-    unused = table.token_sampler.unused(names, needs_of(stage))
+    tokens = {TOKENS} if any("llm" in spec.reaches for spec in stage.objectives) else set[str]()
+    unused = table.token_sampler.unused(names, needs_of(stage) | tokens)
     set_trainable(model, [one.part for one in stage.train], {f"{part}.{name}" for name in unused})
 
 

@@ -53,6 +53,9 @@ class InstructedSampler(TokenSampler, Protocol):
         no token that is learned anywhere in the pack."""
 
 
+TOKENS: Final = "tokens"
+"""What every token sampler makes, for objectives that reach the LLM."""
+
 CONTRAST: Final = "contrast"
 """Provided: how a picture and a text look to one another (for ITC)."""
 
@@ -119,12 +122,13 @@ class TokenSamplerSpec(FilledSpec):
         return None
 
     def unused(self, names: Sequence[str], needs: frozenset[str]) -> frozenset[str]:
-        """Parameters that nothing uses in a stage whose objectives need only so much of it beyond
-        tokens; there they are frozen, and do not count as learning.
+        """Parameters that nothing uses in a stage whose objectives need only so much of it; there
+        they are frozen, and do not count as learning.
 
         Args:
             names: of its module's parameters, adapters included.
-            needs: of all objectives together; some of what it ``provides``.
+            needs: of all objectives together: "tokens" where one reaches the LLM, and some of what
+                it ``provides``.
         """
         return frozenset()
 

@@ -83,8 +83,6 @@ def check(facts: Facts) -> Iterator[Remark]:
         yield from _parts(facts, stage)
         yield from _batch(facts, stage, tokens_per_view)
         yield from _groups(facts, stage, tokens_per_view)
-        yield from _objectives(facts, stage)
-        yield from _reached(facts, stage)
         yield from _pairs(facts, stage)
 
 
@@ -243,38 +241,6 @@ def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterat
             )
             yield Remark((*stage, "tiler"), message)
             return
-
-
-def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
-    sampler = facts.at("model", "token_sampler")
-    if not isinstance(sampler, TokenSamplerSpec):
-        return
-    for path, objective in facts.below(*stage, "objectives"):
-        if not isinstance(objective, ObjectiveSpec):
-            continue
-        missing = sorted(objective.needs - sampler.provides)
-        if missing:
-            has = ", ".join(sorted(sampler.provides)) or "nothing beyond tokens"
-            message = (
-                f"{objective.name!r} needs {', '.join(missing)} of the token sampler; "
-                f"{sampler.name!r} provides {has}"
-            )
-            yield Remark((*path, "use"), message)
-
-
-def _reached(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
-    """A part that no objective reaches has no gradient: to train it is a mistake."""
-    objectives = facts.at(*stage, "objectives")
-    if not isinstance(objectives, tuple):
-        return  # not all of them are known
-    known = [one for one in objectives if isinstance(one, ObjectiveSpec)]
-    reached = frozenset().union(*(one.reaches for one in known))
-    for path, part in facts.below(*stage, "train"):
-        if isinstance(part, TrainablePart) and part.part in set(PARTS) - reached:
-            names = ", ".join(repr(one.name) for one in known)
-            message = f"trains {part.part!r}, and no objective of the stage reaches it: {names}"
-            hint = f"they reach {' and '.join(name for name in PARTS if name in reached)}"
-            yield Remark(path, message, hint)
 
 
 def _pairs(facts: Facts, stage: KeyPath) -> Iterator[Remark]:

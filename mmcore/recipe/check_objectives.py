@@ -1,0 +1,62 @@
+"""Whether a stage's objectives find what they need, and reach what is to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmcore.interfaces import PARTS, ObjectiveSpec, TilerSpec, TokenSamplerSpec
+from mmcore.recipe.check import Facts, Remark
+from mmcore.recipe.schema import TrainablePart
+from mmcore.recipe.tree import KeyPath
+
+
+def check_objectives(facts: Facts) -> Iterator[Remark]:
+    """Needs that the token sampler or the tiler do not meet, and parts that would learn nothing."""
+    for stage in facts.stages:
+        yield from _objectives(facts, stage)
+        yield from _reached(facts, stage)
+
+
+def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
+    sampler = facts.at("model", "token_sampler")
+    if not isinstance(sampler, TokenSamplerSpec):
+        return
+    for path, objective in facts.below(*stage, "objectives"):
+        if not isinstance(objective, ObjectiveSpec):
+            continue
+        missing = sorted(objective.needs - sampler.provides)
+        if missing:
+            has = ", ".join(sorted(sampler.provides)) or "nothing beyond tokens"
+            message = (
+                f"{objective.name!r} needs {', '.join(missing)} of the token sampler; "
+                f"{sampler.name!r} provides {has}"
+            )
+            yield Remark((*path, "use"), message)
+        elif objective.needs:
+            yield from _one_view(facts, stage, objective)
+
+
+def _one_view(facts: Facts, stage: KeyPath, objective: ObjectiveSpec) -> Iterator[Remark]:
+    """A picture in several views has no text of its own beside any of them."""
+    tiler = facts.at(*stage, "tiler")
+    if isinstance(tiler, TilerSpec) and tiler.max_views > 1:
+        message = (
+            f"cuts a picture into up to {tiler.max_views} views; {objective.name!r} learns from "
+            "pictures in one view"
+        )
+        yield Remark((*stage, "tiler"), message, 'write tiler = { use = "single" }')
+
+
+def _reached(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
+    """A part that no objective reaches has no gradient: to train it is a mistake."""
+    objectives = facts.at(*stage, "objectives")
+    if not isinstance(objectives, tuple):
+        return  # not all of them are known
+    known = [one for one in objectives if isinstance(one, ObjectiveSpec)]
+    reached = frozenset().union(*(one.reaches for one in known))
+    for path, part in facts.below(*stage, "train"):
+        if isinstance(part, TrainablePart) and part.part in set(PARTS) - reached:
+            names = ", ".join(repr(one.name) for one in known)
+            message = f"trains {part.part!r}, and no objective of the stage reaches it: {names}"
+            hint = f"they reach {' and '.join(name for name in PARTS if name in reached)}"
+            yield Remark(path, message, hint)
