@@ -259,6 +259,13 @@ def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
                 f"{sampler.name!r} provides {has}"
             )
             yield Remark((*path, "use"), message)
+        tiler = facts.at(*stage, "tiler")
+        if objective.needs and isinstance(tiler, TilerSpec) and tiler.max_groups > 1:
+            message = (
+                f"{objective.name!r} compares a picture in one view with its text; the tiler "
+                f"{tiler.name!r} makes up to {tiler.max_groups} views of a picture"
+            )
+            yield Remark((*path, "use"), message, 'tiler = { use = "single" }')
 
 
 def _pairs(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
