@@ -15,6 +15,7 @@ from mmcore.data.held_out import HeldOut
 from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
+from mmcore.data.pair_texts import PairTexts
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import (
     TOKENS,
@@ -150,7 +151,11 @@ def _builders(table: ModelTable, attention: Attention) -> dict[str, Callable[[],
 
 
 def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
-    """How this stage turns samples into ids and views."""
+    """How this stage turns samples into ids and views.
+
+    Raises:
+        WeightsError: a tokenizer is missing or cannot be used.
+    """
     view = model.encoder.view
     return Preparer(
         text=text,
@@ -161,7 +166,20 @@ def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
         max_views=stage.batch.max_views,
         fit=stage.fit,
         instruction_tokens=model.token_sampler.max_instruction,
+        pair_texts=pair_texts(model, stage),
     )
+
+
+def pair_texts(model: ModelTable, stage: Stage) -> PairTexts | None:
+    """How the texts of pictures are read, if an objective of the stage needs them.
+
+    Raises:
+        WeightsError: the tokenizer is missing or cannot be used.
+    """
+    tokenize = model.token_sampler.pair_text() if needs_of(stage) else None
+    if tokenize is None:
+        return None
+    return PairTexts(tokenize, model.token_sampler.max_pair_text)
 
 
 def pack_loader(

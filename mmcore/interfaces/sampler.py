@@ -113,6 +113,11 @@ class TokenSamplerSpec(FilledSpec):
         module is a ``PairedSampler``."""
         return frozenset()
 
+    @property
+    def max_pair_text(self) -> int:
+        """How many ids ``pair_text`` gives of a text at the most; 0: it reads none."""
+        return 0
+
     def pair_text(self) -> PairText | None:
         """Tokenises the text of a picture for what it ``provides``; needs no torch.
 

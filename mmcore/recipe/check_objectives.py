@@ -32,19 +32,13 @@ def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
                 f"{sampler.name!r} provides {has}"
             )
             yield Remark((*path, "use"), message)
-        elif objective.needs:
-            yield from _one_view(facts, stage, objective)
-
-
-def _one_view(facts: Facts, stage: KeyPath, objective: ObjectiveSpec) -> Iterator[Remark]:
-    """A picture in several views has no text of its own beside any of them."""
-    tiler = facts.at(*stage, "tiler")
-    if isinstance(tiler, TilerSpec) and tiler.max_views > 1:
-        message = (
-            f"cuts a picture into up to {tiler.max_views} views; {objective.name!r} learns from "
-            "pictures in one view"
-        )
-        yield Remark((*stage, "tiler"), message, 'write tiler = { use = "single" }')
+        tiler = facts.at(*stage, "tiler")
+        if objective.needs and isinstance(tiler, TilerSpec) and tiler.max_groups > 1:
+            message = (
+                f"{objective.name!r} compares a picture in one view with its text; the tiler "
+                f"{tiler.name!r} makes up to {tiler.max_groups} views of a picture"
+            )
+            yield Remark((*path, "use"), message, 'tiler = { use = "single" }')
 
 
 def _reached(facts: Facts, stage: KeyPath) -> Iterator[Remark]:

@@ -110,6 +110,10 @@ class QFormerSpec(FolderSpec):
     def provides(self) -> frozenset[str]:
         return frozenset({CONTRAST, MATCH, CAPTION} if self.text_tower else ())
 
+    @property
+    def max_pair_text(self) -> int:
+        return self.text_tokens if self.text_tower else 0
+
     def pair_text(self) -> PairText | None:
         if not self.text_tower:
             return None
