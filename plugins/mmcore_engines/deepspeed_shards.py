@@ -123,7 +123,7 @@ class Shards:
 
 
 def _own(parameter: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
-    """This rank's share of a value under ZeRO 3. Where ranks do not divide its size, DeepSpeed fills
+    """This rank's share of a value under ZeRO 3. Where ranks do not divide a size, DeepSpeed fills
     up the last shares, and its own functions for whole values fail."""
     size: int = parameter.ds_tensor.numel()  # type: ignore[attr-defined]  # DeepSpeed's own
     ranks, rank = distributed.get_world_size(), distributed.get_rank()
