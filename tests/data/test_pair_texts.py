@@ -41,8 +41,7 @@ def picture(encoded: Any) -> Any:
 
 def document(*pieces: str | ImageRef) -> Sample:
     parts = [
-        ImagePart(one) if isinstance(one, ImageRef) else TextPart(one, "document")
-        for one in pieces
+        ImagePart(one) if isinstance(one, ImageRef) else TextPart(one, "document") for one in pieces
     ]
     return Sample(SampleKey("src", "s", 0), tuple(parts))
 
