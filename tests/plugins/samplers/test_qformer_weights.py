@@ -77,7 +77,7 @@ def test_the_projection_to_another_llm_is_left_out(tmp_path):
 
 def test_a_text_tower_that_is_not_wanted_is_left_out(tmp_path):
     without = attrs.evolve(SPEC, text_tower=False)
-    module, report = filled(published(), tmp_path, without)
+    _, report = filled(published(), tmp_path, without)
     assert not report.new
     names = [name for name, _ in built().named_parameters()]
     assert set(report.unused) == SPEC.unused(names, frozenset())
@@ -92,7 +92,7 @@ def test_own_names(tmp_path):
 
 
 def test_another_encoder_is_named(tmp_path):
-    with pytest.raises(WeightsError, match="behind an encoder of width 1408 .* has width 24"):
+    with pytest.raises(WeightsError, match=r"behind an encoder of width 1408 .* has width 24"):
         filled(published(dim_in=1408), tmp_path)
 
 
