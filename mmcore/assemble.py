@@ -18,7 +18,9 @@ from mmcore.data.loader import PackLoader
 from mmcore.data.pair_texts import PairTexts
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import (
+    TOKENS,
     Attention,
+    ComparingObjective,
     Engine,
     FillingEngine,
     LoadReport,
@@ -273,7 +275,7 @@ class Learning:
 def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
     """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
-    objectives = [spec.build() for spec in stage.objectives]
+    objectives = built_objectives(stage)
     module = training_step(recipe.model, stage, model, objectives, recipe.seed)
     parts = describe(model)
     engine = recipe.engine.build(
@@ -349,7 +351,27 @@ def training_step(
     """
     model.adapt(loras_of(stage), _adapters_seed(seed, stage))
     let_learn(table, stage, model)
-    return TrainingStep(model, objectives, [spec.weight for spec in stage.objectives])
+    # Objectives that ask the token sampler for more share what the encoder said of a pack.
+    one_look = bool(needs_of(stage))
+    weights = [spec.weight for spec in stage.objectives]
+    return TrainingStep(model, objectives, weights, one_look=one_look)
+
+
+def built_objectives(stage: Stage) -> list[Objective]:
+    """The stage's objectives, in the recipe's order.
+
+    Raises:
+        TypeError: one is not of the scope that its spec says.
+    """
+    built = [spec.build() for spec in stage.objectives]
+    for spec, objective in zip(stage.objectives, built, strict=True):
+        if (spec.scope == "step") != isinstance(objective, ComparingObjective):
+            does = "has" if spec.scope == "pack" else "lacks"
+            raise TypeError(
+                f"objective {spec.name!r} says scope = {spec.scope!r}, and "
+                f"{type(objective).__name__} {does} the methods survey and compare"
+            )
+    return built
 
 
 def let_learn(table: ModelTable, stage: Stage, model: VisionLanguageModel) -> None:
@@ -357,7 +379,8 @@ def let_learn(table: ModelTable, stage: Stage, model: VisionLanguageModel) -> No
     of the token sampler."""
     part = "token_sampler"
     names = [name for name, _ in model.get_submodule(part).named_parameters()]
-    unused = table.token_sampler.unused(names, needs_of(stage))
+    tokens = {TOKENS} if any("llm" in spec.reaches for spec in stage.objectives) else set[str]()
+    unused = table.token_sampler.unused(names, needs_of(stage) | tokens)
     set_trainable(model, [one.part for one in stage.train], {f"{part}.{name}" for name in unused})
 
 

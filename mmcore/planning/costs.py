@@ -7,7 +7,13 @@ import math
 import attrs
 import torch
 
-from mmcore.assemble import empty_model, let_learn, loras_of, training_step
+from mmcore.assemble import (
+    built_objectives,
+    empty_model,
+    let_learn,
+    loras_of,
+    training_step,
+)
 from mmcore.interfaces import EngineMemory, Lora, MemoryItem
 from mmcore.model.trainable import describe
 from mmcore.model.vlm import VisionLanguageModel
@@ -69,7 +75,7 @@ class Costs:
         key = (learning, size, stage.objectives, weights)
         if key not in self._measured:
             _write_weights(model, torch.bfloat16 if weights == "bf16" else torch.float32)
-            objectives = [spec.build() for spec in stage.objectives]
+            objectives = built_objectives(stage)
             self._measured[key] = measure(
                 training_step(self._recipe.model, stage, model, objectives),
                 size,

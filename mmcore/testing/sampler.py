@@ -16,6 +16,7 @@ from mmcore.interfaces import (
     CAPTION,
     CONTRAST,
     MATCH,
+    TOKENS,
     PairedSampler,
     PatchGrid,
     TokenSamplerSpec,
@@ -87,7 +88,7 @@ def _check_tokens(tiny: TokenSamplerSpec, grid: PatchGrid) -> None:
     assert rough_NQE.isfinite().all(), "tokens are not finite in bfloat16"
 
     tokens_NQE.square().sum().backward()
-    silent = _silent(sampler) - tiny.unused(_names(sampler), frozenset())
+    silent = _silent(sampler) - tiny.unused(_names(sampler), frozenset({TOKENS}))
     assert not silent, f"parameters without a gradient: {sorted(silent)}"
     assert features_NPD.grad is not None, "no gradient reaches the encoder"
     assert features_NPD.grad[0].abs().sum() > 0, "no gradient reaches the encoder"
@@ -145,7 +146,7 @@ def _check_pairs(tiny: TokenSamplerSpec) -> None:
         weighed = [(one * torch.randn_like(one)).sum() for one in provided]
         torch.autograd.backward(weighed)
         unused = tiny.unused(_names(sampler), frozenset({wanted}))
-        silent = _silent(sampler) - _silent_by_tokens(tiny) - unused
+        silent = _silent(sampler) - unused
         assert not silent, f"parameters without a gradient for {wanted!r}: {sorted(silent)}"
         taught = {name for name, one in sampler.named_parameters() if one.grad is not None}
         assert not taught & unused, f"called unused for {wanted!r}: {sorted(taught & unused)}"
@@ -169,18 +170,12 @@ def _check_provided(
         [logits_B2] = provided
         assert logits_B2.shape == (pairs, 2), f"{wanted!r}: shape {list(logits_B2.shape)}"
     elif wanted == CAPTION:
-        [nll_BW] = provided
-        assert nll_BW.shape == ids_BW.shape, f"{wanted!r}: shape {list(nll_BW.shape)}"
         told_BW = mask_BW.clone()
         told_BW[:, 0] = False
-        assert ((nll_BW > 0) == told_BW).all(), f"{wanted!r}: said at other places than {told_BW}"
-
-
-def _silent_by_tokens(tiny: TokenSamplerSpec) -> frozenset[str]:
-    """What only making tokens uses: the parameters that are silent otherwise."""
-    sampler, patches = _built(tiny, GRIDS[0]), GRIDS[0].patches
-    sampler(torch.randn(N, patches, D), torch.ones(N, patches) > 0).sum().backward()
-    return frozenset(_names(sampler)) - _silent(sampler)
+        nll_BW, spread_BW = provided
+        for one_BW in (nll_BW, spread_BW):
+            assert one_BW.shape == ids_BW.shape, f"{wanted!r}: shape {list(one_BW.shape)}"
+            assert ((one_BW > 0) == told_BW).all(), f"{wanted!r}: said elsewhere than {told_BW}"
 
 
 def _names(sampler: nn.Module) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 from transformers import AttentionInterface, Blip2QFormerConfig
 from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel, Blip2TextEmbeddings
 
@@ -171,10 +171,8 @@ class QFormer(nn.Module):
             features_BPD, patch_mask_BP, begun_BW, caption_mask(mask_BW, queries)
         )
         told_BF = both_BSF[:, queries:-1].flatten(0, 1)
-        nll = self.caption(told_BF, self.embeddings.word_embeddings, ids_BW[:, 1:].flatten())
-        nll_BW = torch.zeros(ids_BW.shape, dtype=nll.dtype, device=nll.device)
-        nll_BW[:, 1:] = nll.view(len(ids_BW), -1)
-        return (nll_BW * mask_BW,)
+        said = self.caption(told_BF, self.embeddings.word_embeddings, ids_BW[:, 1:].flatten())
+        return tuple(pad(one.view(len(ids_BW), -1), (1, 0)) * mask_BW for one in said)
 
     def _seen(self, features_NPD: torch.Tensor, patch_mask_NP: torch.Tensor) -> torch.Tensor:
         """``seen_NQF``: the queries, after they looked at views and read nothing."""

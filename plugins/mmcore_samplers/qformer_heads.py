@@ -39,10 +39,12 @@ class CaptionHead(nn.Module):
 
     def forward(
         self, told_RF: torch.Tensor, words: WordEmbeddings, targets_R: torch.Tensor
-    ) -> torch.Tensor:
-        """``nll_R``: negative log likelihood of the targets, float32."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``nll_R``, negative log likelihood of the targets, and ``spread_R``, its mean over all
+        words, were each of them the target; float32."""
         scores_RV = words(self.norm(gelu(self.dense(told_RF)))).float() + self.bias
-        return cross_entropy(scores_RV, targets_R, reduction="none")
+        nll_R = cross_entropy(scores_RV, targets_R, reduction="none")
+        return nll_R, scores_RV.logsumexp(dim=1) - scores_RV.mean(dim=1)
 
 
 class Temperature(nn.Module):

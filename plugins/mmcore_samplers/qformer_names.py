@@ -6,16 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from mmcore.interfaces import CAPTION, CONTRAST, MATCH
+from mmcore.interfaces import CAPTION, CONTRAST, MATCH, TOKENS
 
 QUERIES: Final = "query_tokens.weight"
 """What the published checkpoints call ``query_tokens``; all other names are theirs."""
 
 TOWER: Final = "words and their layers"
 """Of the text tower, whatever it is used for."""
-
-TOKENS: Final = "tokens"
-"""The way to the LLM."""
 
 _HEADS: Final = {
     "vision_projection": CONTRAST,
@@ -35,8 +32,8 @@ def purpose(name: str) -> str | None:
 
 
 def unused(names: Iterable[str], needs: frozenset[str]) -> frozenset[str]:
-    """The parameters of the text tower that nothing uses where only ``needs`` are asked for."""
-    used = {None, TOKENS, *needs, *([TOWER] if needs else [])}
+    """The parameters that nothing uses where only ``needs`` are asked for."""
+    used = {None, *needs, *([TOWER] if needs - {TOKENS} else [])}
     return frozenset(name for name in names if purpose(name) not in used)
 
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from torch import nn
 
-from mmcore.interfaces import LoadReport, Tensors, WeightsError
+from mmcore.interfaces import TOKENS, LoadReport, Tensors, WeightsError
 from mmcore.kit.weights import Source, fill, open_tensors
-from mmcore_samplers.qformer_names import TOKENS, published, purpose
+from mmcore_samplers.qformer_names import published, purpose
 
 LANGUAGE: Final = "language_projection.weight"
 CROSS: Final = "qformer.encoder.layer.0.crossattention.attention.key.weight"

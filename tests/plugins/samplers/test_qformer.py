@@ -6,6 +6,7 @@ import attrs
 import pytest
 import torch
 
+from mmcore.interfaces import TOKENS
 from mmcore.testing import check_token_sampler
 from mmcore_samplers.qformer_spec import QFormerSpec
 
@@ -21,7 +22,7 @@ def test_without_a_text_tower_it_reads_nothing():
     assert spec.pair_text() is None
     module = spec.tiny().build(dim_in=4, dim_out=6, attention="sdpa")
     names = [name for name, _ in module.named_parameters()]
-    assert spec.unused(names, frozenset()) == frozenset()
+    assert spec.unused(names, frozenset({TOKENS})) == frozenset()
     none = torch.zeros(1, dtype=torch.long)
     with pytest.raises(ValueError, match=r"'match' is wanted .* provides tokens alone"):
         module.provide("match", torch.zeros(1, 2, 4), torch.ones(1, 2) > 0, none, none, none)
