@@ -72,10 +72,10 @@ def test_what_serves_what():
         return {n.partition(".")[0] for n in spec.unused(names, frozenset(needs))}
 
     heads = {"vision_projection", "text_projection", "temperature", "itm_head", "caption"}
-    assert tops() == heads | {"embeddings", "qformer"}
-    assert tops("match") == heads - {"itm_head"}
-    assert tops("contrast", "caption") == {"itm_head"}
-    assert tops("contrast", "match", "caption") == set()
+    assert tops("tokens") == heads | {"embeddings", "qformer"}
+    assert tops("tokens", "match") == heads - {"itm_head"}
+    assert tops("contrast", "caption") == {"itm_head", "language_projection"}
+    assert tops("tokens", "contrast", "match", "caption") == set()
 
 
 def test_a_width_that_heads_do_not_share():

@@ -130,17 +130,20 @@ def test_captions_are_those_of_every_beginning_by_itself(ours, theirs, pairs):
     """Without any mask over words: the queries first, then words one by one, each of which is
     worked out anew from all that it sees."""
     pixels, ids_BW, _ = pairs
-    [nll_BW] = provided(ours, theirs, pairs, "caption")
+    nll_BW, spread_BW = provided(ours, theirs, pairs, "caption")
     features_NPD = theirs.vision_model(pixel_values=pixels)[0]
     for row, length in enumerate(LENGTHS):
         ids = [SPEC.vocabulary_size - 1, *ids_BW[row, 1:length].tolist()]
-        want = torch.zeros(max(LENGTHS))
-        want[1:length] = told(ours, features_NPD[row], ids)
-        torch.testing.assert_close(nll_BW[row], want, rtol=0, atol=1e-5)
+        nll_LV = told(ours, features_NPD[row], ids)
+        nll, spread = torch.zeros(2, max(LENGTHS))
+        nll[1:length] = nll_LV[range(length - 1), ids[1:]]
+        spread[1:length] = nll_LV.mean(-1)
+        torch.testing.assert_close(nll_BW[row], nll, rtol=0, atol=1e-5)
+        torch.testing.assert_close(spread_BW[row], spread, rtol=0, atol=1e-5)
 
 
 def told(module, features_PD, ids):
-    """``nll`` of every id but the first, from plain matrix products."""
+    """``nll_LV``: of every word in every place but the first, from plain matrix products."""
     w = dict(module.named_parameters())
 
     def normed(x, name):
@@ -179,7 +182,7 @@ def told(module, features_PD, ids):
         said = think(torch.cat(heard), layer, "")
     said = normed(gelu(linear(said, "caption.dense")), "caption.norm")
     scores = said @ words.T + w["caption.bias"]
-    return -scores.log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+    return -scores.log_softmax(-1)[:-1]
 
 
 KV = ("key", "value")
