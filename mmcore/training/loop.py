@@ -197,7 +197,8 @@ def _step(
         loss=losses["loss"] if finite else None,
     )
     losses |= run.told.means(sums[count:known], facts.divisors, run.objective_names)
-    losses |= losses_by_source(sums[known:], facts.source_labels, watch.measured.sources)
+    if run.segment_losses.heard:
+        losses |= losses_by_source(sums[known:], facts.source_labels, watch.measured.sources)
     seconds = time.perf_counter() - began
     values = {
         **losses,

@@ -62,6 +62,11 @@ class TrainingStep(nn.Module):
         total = torch.stack([loss * (weight / divisor) for loss, weight, divisor in terms]).sum()
         return total, torch.stack([loss.detach() for loss in losses])
 
+    @property
+    def compares(self) -> bool:
+        """Whether any of its objectives compares the samples of a step."""
+        return any(isinstance(one, ComparingObjective) for one in self._objectives)
+
     @contextmanager
     def surveying(self) -> Iterator[list[Mapping[str, torch.Tensor]]]:
         """Within, a pack's forward is its survey by the objectives that compare; what was seen of

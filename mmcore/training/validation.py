@@ -127,7 +127,8 @@ class Validation:
         if len(means) > 1:
             values |= {f"loss/{name}": one for name, one in zip(names, means, strict=True)}
         values |= run.told.means(sums[len(means) : known], facts.divisors, names)
-        values |= losses_by_source(sums[known:], facts.source_labels, sources)
+        if run.segment_losses.heard:
+            values |= losses_by_source(sums[known:], facts.source_labels, sources)
         return {f"validation/{name}": one for name, one in values.items()}, facts
 
     def _compared(self, run: StageRun, count: int, step: int) -> Iterator[PackedBatch]:
