@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mmcore_objectives.pair_specs import ItcSpec, ItgSpec, ItmSpec
 from mmcore_objectives.spec import AutoregressiveSpec
 from mmcore_registry import Spec, hookimpl
 
 
 @hookimpl
 def mmcore_components() -> list[type[Spec]]:
-    return [AutoregressiveSpec]
+    return [AutoregressiveSpec, ItcSpec, ItmSpec, ItgSpec]
