@@ -1,0 +1,275 @@
+"""The pictures of a sweep: curves with a band over the seeds, and a plot for every axis."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mmcore.reporting.figures import QUIET
+from mmcore.reporting.sweep.cells import Point, SweepStory, number, numeric
+from mmcore.reporting.sweep.drawing import DASHES, MARKERS, PALETTE, Picture, panels, shape
+from mmcore.reporting.sweep.learning import loss_name, measured, yardstick
+from mmcore.reporting.sweep.measures import Grid
+from mmcore.sweeps.folder import Axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BINS = 60
+MOST_LINES = 12
+"""More are not told apart by eye: the others are left to the tables, and that is said."""
+
+
+@attrs.frozen
+class Band:
+    """A curve over seeds: middles of bins of tokens; mean, least and most of the seeds' means."""
+
+    tokens: list[float]
+    means: list[float]
+    least: list[float]
+    most: list[float]
+
+
+def band(curves: Sequence[Sequence[tuple[float, float]]], bins: int = BINS) -> Band:
+    """Of curves of different steps: every seed's mean in every bin of tokens, and their mean and
+    bounds. A bin counts where every seed has a step."""
+    found = Band([], [], [], [])
+    last = max((points[-1][0] for points in curves if points), default=0.0)
+    bins = max(1, min(bins, *(len(points) for points in curves)))
+    width = last / bins
+    sorted_in = [_binned(points, width, bins) for points in curves]
+    for place in range(bins):
+        means = [statistics.fmean(one[place]) for one in sorted_in if one[place]]
+        if len(means) == len(curves):
+            found.tokens.append((place + 0.5) * width)
+            found.means.append(statistics.fmean(means))
+            found.least.append(min(means))
+            found.most.append(max(means))
+    return found
+
+
+def _binned(points: Sequence[tuple[float, float]], width: float, bins: int) -> list[list[float]]:
+    found: list[list[float]] = [[] for _ in range(bins)]
+    for tokens, value in points:
+        found[min(bins - 1, int(tokens / width))].append(value)
+    return found
+
+
+def pictures(grid: Grid) -> list[Picture]:
+    """Those for which the sweep has numbers."""
+    story = grid.story
+    if not story.ran:
+        return []
+    per_axis = [one for axis in story.sweep.axes for one in _axis_pictures(grid, axis)]
+    return [*per_axis, *_curves(story)]
+
+
+def _curves(story: SweepStory) -> Iterator[Picture]:
+    yard = yardstick(story)
+    if yard is not None:
+        what = f"of the objective {yard.objective}" if yard.objective else "in total"
+        yield _over_tokens(
+            story,
+            "loss",
+            f"Loss {what}",
+            "nats",
+            lambda point, stage: [
+                measured(run.story, stage, loss_name(yard, run.story.of_stage(stage)))
+                for run in point.ran
+            ],
+        )
+    yield _over_tokens(
+        story,
+        "gradient-norm",
+        "Norm of the gradient, before clipping",
+        "norm (log scale)",
+        lambda point, stage: [measured(run.story, stage, "grad_norm") for run in point.ran],
+        log=True,
+    )
+
+
+def _over_tokens(
+    story: SweepStory,
+    name: str,
+    title: str,
+    unit: str,
+    of: Callable[[Point, str], list[list[tuple[float, float]]]],
+    log: bool = False,
+) -> Picture:
+    points = story.shown[:MOST_LINES]
+    stages = _common_stages(story)
+
+    def draw(axes: Sequence[Axes]) -> None:
+        from matplotlib.ticker import EngFormatter
+
+        for axis, stage in zip(axes, stages, strict=True):
+            for place, point in enumerate(points):
+                _band(axis, [one for one in of(point, stage) if one], point.name, place)
+            axis.set_title(stage, fontsize=9, color=QUIET, loc="left")
+            axis.set_xlabel("tokens in the stage")
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.set_xlim(left=0)
+            if log:
+                axis.set_yscale("log")
+        axes[0].set_ylabel(unit)
+
+    note = (
+        f"Mean over the seeds in {BINS} bins of tokens; the band reaches from the lowest seed to "
+        "the highest."
+    )
+    if len(story.shown) > len(points):
+        note += f" The first {len(points)} points of {len(story.shown)}."
+    return panels(name, title, note, len(stages), draw, legend=len(points) > 1)
+
+
+def _common_stages(story: SweepStory) -> list[str]:
+    names = list(dict.fromkeys(name for run in story.ran for name in run.story.stages))
+    common = [name for name in names if all(name in run.story.stages for run in story.ran)]
+    return common or names
+
+
+def _band(axis: Axes, curves: Sequence[Sequence[tuple[float, float]]], name: str, at: int) -> None:
+    if not curves:
+        return
+    found = band(curves)
+    colour, dashes = PALETTE[at % len(PALETTE)], DASHES[at // len(PALETTE) % len(DASHES)]
+    axis.plot(found.tokens, found.means, color=colour, linestyle=dashes, linewidth=1.5, label=name)
+    if len(curves) > 1:
+        axis.fill_between(
+            found.tokens, found.least, found.most, color=colour, alpha=0.18, linewidth=0
+        )
+
+
+def _axis_pictures(grid: Grid, axis: Axis) -> Iterator[Picture]:
+    """A plot per task: a panel per kind of question, over the values of the axis."""
+    named = {point.labels[axis.name] for point in grid.story.shown}
+    values = [label for label in axis.values if label in named]
+    if len(values) < 2:
+        return
+    for task, names in grid.by_task():
+        yield _axis_picture(grid, axis, values, task, names)
+
+
+def _axis_picture(
+    grid: Grid, axis: Axis, values: Sequence[str], task: str, names: Sequence[str]
+) -> Picture:
+    lines = _lines(grid.story.shown, axis.name)[:MOST_LINES]
+    places = _places(values)
+
+    def draw(axes: Sequence[Axes]) -> None:
+        for panel, name in zip(axes, names, strict=True):
+            for at, (label, points) in enumerate(lines):
+                _scores(panel, grid, name, axis.name, points, places, label, at)
+            luck = [
+                (places[point.labels[axis.name]], score.luck)
+                for point in grid.story.shown
+                if (score := grid.pooled(point, name)) is not None
+            ]
+            _luck(panel, luck)
+            panel.set_title(name.partition("/")[2], fontsize=9, loc="left")
+            _ticks(panel, values, places)
+            panel.set_ylim(-0.04, 1.04)
+        for place, panel in enumerate(axes):
+            if place % shape(len(axes))[1] == 0:
+                panel.set_ylabel("right answers")
+            if place >= len(axes) - shape(len(axes))[1]:
+                panel.set_xlabel(axis.name)
+
+    note = (
+        "Share of right answers: mean over the seeds, with bars of one sample standard deviation; "
+        "small dots are seeds. Dashed: what luck gets."
+    )
+    file = f"axis-{_file(axis.name)}-{_file(task)}"
+    return panels(
+        file, f"{task} by {axis.name}", note, len(names), draw, legend=len(lines) > 1, share_y=True
+    )
+
+
+def _lines(points: Sequence[Point], axis: str) -> list[tuple[str, list[Point]]]:
+    """The points of every setting of the other axes."""
+
+    def others(point: Point) -> tuple[tuple[str, str], ...]:
+        return tuple((name, label) for name, label in point.labels.items() if name != axis)
+
+    order = list(dict.fromkeys(map(others, points)))
+    ordered = sorted(points, key=lambda point: order.index(others(point)))
+    return [
+        (", ".join(f"{name} {label}" for name, label in key), list(group))
+        for key, group in groupby(ordered, others)
+    ]
+
+
+def _places(values: Sequence[str]) -> dict[str, float]:
+    """Where on the x axis a label stands: numbers by their value, words one after another."""
+    if numeric(values):
+        return {label: number(label) or 0.0 for label in values}
+    return {label: float(place) for place, label in enumerate(values)}
+
+
+def _scores(
+    panel: Axes,
+    grid: Grid,
+    name: str,
+    axis: str,
+    points: Sequence[Point],
+    places: dict[str, float],
+    label: str,
+    at: int,
+) -> None:
+    colour = PALETTE[at % len(PALETTE)]
+    found = [
+        (places[point.labels[axis]], told)
+        for point in points
+        if (told := grid.summary(point, name)) is not None
+    ]
+    panel.errorbar(
+        [x for x, _ in found], [told.mean for _, told in found],
+        [told.spread or 0.0 for _, told in found],
+        color=colour, marker=MARKERS[at % len(MARKERS)], markersize=5, linewidth=1.2, capsize=3,
+        linestyle="-" if numeric(list(places)) else "none", label=label or None,
+    )  # fmt: skip
+    dots = [
+        (places[point.labels[axis]], value)
+        for point in points
+        for value in grid.values(point, name)
+        if math.isfinite(value)
+    ]
+    panel.plot(
+        [x for x, _ in dots], [y for _, y in dots],
+        linestyle="none", marker="o", markersize=2.5, color=colour, alpha=0.55,
+    )  # fmt: skip
+
+
+def _luck(panel: Axes, luck: Sequence[tuple[float, float]]) -> None:
+    """As a line through the values of the axis, a little beyond the outermost."""
+    at: dict[float, float] = {}
+    for x, value in luck:
+        at[x] = max(value, at.get(x, 0.0))
+    xs = sorted(at)
+    if xs:
+        margin = 0.08 * (xs[-1] - xs[0]) or 0.5
+        panel.plot(
+            [xs[0] - margin, *xs, xs[-1] + margin], [at[xs[0]], *(at[x] for x in xs), at[xs[-1]]],
+            color=QUIET, linestyle="--", linewidth=1,
+        )  # fmt: skip
+
+
+def _ticks(panel: Axes, values: Sequence[str], places: dict[str, float]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    panel.set_xticks([places[label] for label in values], list(values))
+    if not numeric(values):
+        panel.set_xlim(-0.5, len(values) - 0.5)
+        if max(map(len, values)) * len(values) > 34:
+            panel.tick_params(axis="x", labelrotation=25)
+    panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _file(name: str) -> str:
+    """A name that any disk takes."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)

@@ -1,0 +1,125 @@
+"""What the numbers of a sweep do and do not show, in sentences made from the numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mmcore.reporting.sweep.cells import Point
+from mmcore.reporting.sweep.differences import Compared, compared
+from mmcore.reporting.sweep.measures import LOSS, Grid
+from mmcore.reporting.sweep.tables import difference_text, thousands
+
+
+def reading(grid: Grid) -> list[str]:
+    """Cautious: what differs beyond its interval, what does not, what shows nothing."""
+    if not grid.story.ran:
+        return ["No cell has finished, so nothing is shown yet."]
+    return [*_amount(grid), *_chance(grid), *_differing(compared(grid)), *_scale(grid)]
+
+
+def _amount(grid: Grid) -> Iterator[str]:
+    story = grid.story
+    done, planned = len(story.ran), len(story.sweep.cells)
+    if done < planned:
+        failed = sum(one.state == "failed" for one in story.left_out)
+        tail = f"; {failed} failed" if failed else ""
+        yield (
+            f"{done} of {planned} cells have finished{tail}. What follows is about those alone and "
+            "may change with the others."
+        )
+    fewest = min(len(point.ran) for point in story.shown)
+    if fewest < 2:
+        few = [point.name for point in story.shown if len(point.ran) < 2]
+        yield (
+            f"One seed of {listed(few)}: without a second there is no spread, and no difference "
+            "from it can be told from luck."
+        )
+    empty = [point.name for point in story.points if not point.ran]
+    if empty:
+        yield f"Nothing is known of {listed(empty)}: no cell has finished."
+
+
+def _chance(grid: Grid) -> Iterator[str]:
+    """Kinds at chance everywhere, and those only in some points."""
+    points = grid.story.shown
+    everywhere = [name for name in grid.kinds if not _showing(grid, points, name)]
+    if everywhere:
+        yield (
+            f"At chance at every point: {listed(everywhere)}. So "
+            f"{'it shows' if len(everywhere) == 1 else 'they show'} nothing about the designs that "
+            "are compared; more training, or easier questions, would be needed."
+        )
+    for name in grid.kinds:
+        lucky = [point.name for point in points if _asked_at_chance(grid, point, name)]
+        if lucky and name not in everywhere:
+            yield f"In {name}, {listed(lucky)} did not get above chance; the others did."
+
+
+def _showing(grid: Grid, points: Sequence[Point], name: str) -> list[Point]:
+    return [point for point in points if grid.shows(point, name)]
+
+
+def _asked_at_chance(grid: Grid, point: Point, name: str) -> bool:
+    return grid.pooled(point, name) is not None and not grid.shows(point, name)
+
+
+def _differing(pairs: Sequence[Compared]) -> Iterator[str]:
+    told = [one for one in pairs if one.shows and one.found.half is not None]
+    for one in told:
+        if one.apart:
+            yield _sentence(one)
+    same: dict[str, list[Compared]] = {}
+    for one in told:
+        if not one.found.apart:
+            same.setdefault(one.measure, []).append(one)
+    for name, found in same.items():
+        whole = [one for one in told if one.measure == name]
+        if len(whole) == len(found):
+            yield f"In {name} no two points are told apart; {_widest(found)}."
+        else:
+            names = [f"{one.first.name} and {one.second.name}" for one in found]
+            yield f"In {name} not told apart: {listed(names, '; ')}."
+
+
+def _sentence(one: Compared) -> str:
+    more = one.found.mean > 0
+    if one.measure == LOSS:
+        words, unit = ("higher" if more else "lower"), "nats"
+    else:
+        words, unit = ("better" if more else "worse"), "points of a hundred"
+    return (
+        f"In {one.measure}, {one.second.name} is {words} than {one.first.name}: "
+        f"{difference_text(one)} {unit} (95 % interval, {one.found.n} seeds)."
+    )
+
+
+def _widest(found: Sequence[Compared]) -> str:
+    """How large a difference could have been missed."""
+    halves = [one.found.half for one in found if one.found.half is not None]
+    factor, digits, unit = (100, 1, "points of a hundred")
+    if found[0].measure == LOSS:
+        factor, digits, unit = (1, 3, "nats")
+    low, high = (f"{factor * half:.{digits}f}" for half in (min(halves), max(halves)))
+    width = low if low == high else f"{low} to {high}"
+    return f"with 95 % intervals of ± {width} {unit}, smaller differences would not be seen"
+
+
+def _scale(grid: Grid) -> Iterator[str]:
+    points = grid.story.shown
+    counts = sorted({len(point.ran) for point in points})
+    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    tokens = thousands(max(one.tokens for one in grid.learned.values()))
+    trainable = [run.cell.trainable for run in grid.story.ran if run.cell.trainable]
+    size = f" of {max(trainable) / 1e6:.3g} million learned parameters" if trainable else ""
+    yield (
+        f"All of this is about models{size} after {tokens} tokens, with {seeds} "
+        f"seed{'' if seeds == '1' else 's'} a point. It shows nothing about larger models, longer "
+        "training or other data: there the order may be another."
+    )
+
+
+def listed(names: Sequence[str], between: str = ", ") -> str:
+    """``a, b and c``."""
+    if len(names) < 2 or between != ", ":
+        return between.join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
