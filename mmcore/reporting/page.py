@@ -79,7 +79,7 @@ def _scores(story: Story) -> dict[tuple[str, str], dict[str, KindScore]]:
 
 def _coded(text: str) -> Markup:
     """What stands in ` is code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _embedded(figure: Figure | Picture) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import attrs
@@ -24,7 +25,7 @@ START = {
 }  # fmt: skip
 
 Right = Callable[[str, int], int]
-"""Of the point's label and the seed: right answers of a hundred."""
+"""Of the point's labels, with commas between, and the seed: right answers of a hundred."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +33,7 @@ class Made:
     """How a sweep is made.
 
     Attributes:
-        axis: name, and its values.
+        axes: names, and their values.
         overrides: of the tiny puzzles' recipe, by value.
         kinds: how many of a hundred are right, by kind or ``kind|level``.
         luck: in every kind.
@@ -40,7 +41,7 @@ class Made:
         states: cells that did not finish: ``failed``, ``unfinished`` or ``waiting``, by id.
     """
 
-    axis: tuple[str, tuple[str, ...]]
+    axes: tuple[tuple[str, tuple[str, ...]], ...]
     overrides: Mapping[str, Sequence[str]]
     kinds: Mapping[str, Right]
     luck: float = 0.2
@@ -84,14 +85,16 @@ def run_folder(folder: Path, made: Made, value: str, seed: int, recipe: str) -> 
 
 def make(folder: Path, root: Path, made: Made) -> Path:
     """The folder of the sweep."""
-    axis, values = made.axis
     cells, outcomes = [], []
-    for value in values:
-        keys = made.overrides.get(value, ())
+    names = [name for name, _ in made.axes]
+    for point in product(*(values for _, values in made.axes)):
+        keys = [key for label in point for key in made.overrides.get(label, ())]
+        labels, value = dict(zip(names, point, strict=True)), ",".join(point)
+        named = ",".join(f"{axis}={label}" for axis, label in labels.items())
         recipe = to_toml(load_recipe(root / "recipes" / "puzzles_tiny.toml", keys))
         for seed in made.seeds:
             cell = Cell(
-                id=f"{axis}={value},seed={seed}", labels={axis: value}, seed=seed,
+                id=f"{named},seed={seed}", labels=labels, seed=seed,
                 overrides=(*keys, f"seed={seed}"), tokens=6000.0, flops=1.2e12, trainable=1_200_000,
                 steps=STEPS,
             )  # fmt: skip
@@ -109,8 +112,8 @@ def make(folder: Path, root: Path, made: Made) -> Path:
                     Outcome(id=cell.id, outcome="finished", seconds=130.0, environment=machine)
                 )
     sweep = Sweep(
-        name=folder.name, axes=(Axis(axis, values),), seeds=made.seeds, measures=made.measures,
-        cells=tuple(cells),
+        name=folder.name, axes=tuple(Axis(*axis) for axis in made.axes), seeds=made.seeds,
+        measures=made.measures, cells=tuple(cells),
     )  # fmt: skip
     (folder / "cells.json").write_text(cells_text(sweep))
     (folder / "sweep.toml").write_text('recipe = "puzzles_tiny.toml"\n')
@@ -118,8 +121,11 @@ def make(folder: Path, root: Path, made: Made) -> Path:
     return folder
 
 
+READ = {"mlp": (80, 62, 95), "perceiver": (60, 40, 80), "pooled": (40, 22, 60)}
+"""Of a hundred texts, of small ones, and of large ones."""
+
 SAMPLERS = Made(
-    axis=("sampler", ("mlp", "perceiver", "pooled")),
+    axes=(("sampler", ("mlp", "perceiver", "pooled")),),
     overrides={
         "mlp": ["model.token_sampler.use=mlp"],
         "perceiver": ["model.token_sampler.use=perceiver", "model.token_sampler.queries=4"],
@@ -127,9 +133,9 @@ SAMPLERS = Made(
     },
     kinds={
         "colour": lambda value, seed: 96 + seed,
-        "reading": lambda value, seed: {"mlp": 80, "perceiver": 60, "pooled": 40}[value] + seed,
-        "reading|8px": lambda value, seed: {"mlp": 62, "perceiver": 40, "pooled": 22}[value] + seed,
-        "reading|20px": lambda value, seed: {"mlp": 95, "perceiver": 80, "pooled": 60}[value] + seed,
+        "reading": lambda value, seed: READ[value][0] + seed * len(value) % 5,
+        "reading|8px": lambda value, seed: READ[value][1] + seed,
+        "reading|20px": lambda value, seed: READ[value][2] + seed,
         "compare": lambda value, seed: 19 + seed,
     },
 )  # fmt: skip

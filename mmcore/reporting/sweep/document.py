@@ -62,9 +62,9 @@ def document(folder: Path) -> tuple[Document, Grid]:
         facts=list(_facts(story)),
         reading=reading(found),
         diagnoses=diagnoses(found),
-        tables=tables.tables(found),
+        tables=[*([left_out] if left_out else []), *tables.tables(found)],
         pictures=pictures(found),
-        ends=[*([left_out] if left_out else []), *([tables.cells(story)] if story.ran else [])],
+        ends=[tables.cells(story)] if story.ran else [],
         file=story.file,
         whole=story.whole,
     )

@@ -87,7 +87,7 @@ def _curves(story: SweepStory) -> Iterator[Picture]:
         story,
         "gradient-norm",
         "Norm of the gradient, before clipping",
-        "norm (log scale)",
+        "norm",
         lambda point, stage: [measured(run.story, stage, "grad_norm") for run in point.ran],
         log=True,
     )
@@ -114,7 +114,8 @@ def _over_tokens(
             axis.set_xlabel("tokens in the stage")
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.set_xlim(left=0)
-            if log:
+            low, high = axis.get_ylim()
+            if log and low > 0 and high > 10 * low:
                 axis.set_yscale("log")
         axes[0].set_ylabel(unit)
 
@@ -163,8 +164,10 @@ def _axis_picture(
 
     def draw(axes: Sequence[Axes]) -> None:
         for panel, name in zip(axes, names, strict=True):
-            for at, (label, points) in enumerate(lines):
-                _scores(panel, grid, name, axis.name, points, places, label, at)
+            for at, (others, points) in enumerate(lines):
+                beside = (at - (len(lines) - 1) / 2) * 0.022 * _width(places)
+                shifted = {label: place + beside for label, place in places.items()}
+                _scores(panel, grid, name, axis.name, points, shifted, others, at)
             luck = [
                 (places[point.labels[axis.name]], score.luck)
                 for point in grid.story.shown
@@ -178,7 +181,8 @@ def _axis_picture(
             if place % shape(len(axes))[1] == 0:
                 panel.set_ylabel("right answers")
             if place >= len(axes) - shape(len(axes))[1]:
-                panel.set_xlabel(axis.name)
+                log = numeric(values) and logarithmic(values)
+                panel.set_xlabel(f"{axis.name} (log scale)" if log else axis.name)
 
     note = (
         "Share of right answers: mean over the seeds, with bars of one sample standard deviation; "
@@ -205,10 +209,20 @@ def _lines(points: Sequence[Point], axis: str) -> list[tuple[str, list[Point]]]:
 
 
 def _places(values: Sequence[str]) -> dict[str, float]:
-    """Where on the x axis a label stands: numbers by their value, words one after another."""
+    """Where on the x axis a label stands: numbers by their value, or its logarithm where they
+    reach far; words one after another."""
     if numeric(values):
-        return {label: number(label) or 0.0 for label in values}
+        numbers = {label: number(label) or 0.0 for label in values}
+        if logarithmic(values):
+            return {label: math.log2(value) for label, value in numbers.items()}
+        return numbers
     return {label: float(place) for place, label in enumerate(values)}
+
+
+def logarithmic(values: Sequence[str]) -> bool:
+    """Whether the numbers of an axis are drawn by their logarithm."""
+    numbers = [found for label in values if (found := number(label)) is not None]
+    return min(numbers) > 0 and max(numbers) >= 8 * min(numbers)
 
 
 def _scores(
@@ -234,7 +248,7 @@ def _scores(
         linestyle="-" if numeric(list(places)) else "none", label=label or None,
     )  # fmt: skip
     dots = [
-        (places[point.labels[axis]], value)
+        (places[point.labels[axis]] + 0.03 * _width(places), value)
         for point in points
         for value in grid.values(point, name)
         if math.isfinite(value)
@@ -243,6 +257,11 @@ def _scores(
         [x for x, _ in dots], [y for _, y in dots],
         linestyle="none", marker="o", markersize=2.5, color=colour, alpha=0.55,
     )  # fmt: skip
+
+
+def _width(places: dict[str, float]) -> float:
+    """Of the part of the x axis that is used."""
+    return max(places.values()) - min(places.values()) + (0 if numeric(list(places)) else 1)
 
 
 def _luck(panel: Axes, luck: Sequence[tuple[float, float]]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mmcore.reporting.diagnosis import Diagnosis
 from mmcore.reporting.sweep.document import Document
 from mmcore.reporting.sweep.drawing import Picture
-from mmcore.reporting.sweep.tables import Table
+from mmcore.reporting.sweep.tables import Entry, Table
 
 MARKS = r"([*_`<\[\]\\])"
 """What Markdown takes for more than a letter."""
@@ -63,10 +63,14 @@ def _table(table: Table) -> Iterator[str]:
     sides = ("---" if place in table.words else "---:" for place in range(len(table.head)))
     yield f"|{'|'.join(sides)}|"
     for row in table.rows:
-        yield f"| {' | '.join(_field(entry.text) for entry in row)} |"
+        yield f"| {' | '.join(map(_entry, row))} |"
     yield ""
     yield _safe(table.note)
     yield ""
+
+
+def _entry(entry: Entry) -> str:
+    return f"**{_field(entry.text)}**" if entry.strong else _field(entry.text)
 
 
 def _picture(picture: Picture, folder: str) -> Iterator[str]:

@@ -9,6 +9,9 @@ from mmcore.reporting.sweep.differences import Compared, compared
 from mmcore.reporting.sweep.measures import LOSS, Grid
 from mmcore.reporting.sweep.tables import difference_text, thousands
 
+MOST = 6
+"""Pairs of points that one sentence names."""
+
 
 def reading(grid: Grid) -> list[str]:
     """Cautious: what differs beyond its interval, what does not, what shows nothing."""
@@ -64,33 +67,44 @@ def _asked_at_chance(grid: Grid, point: Point, name: str) -> bool:
 
 
 def _differing(pairs: Sequence[Compared]) -> Iterator[str]:
-    told = [one for one in pairs if one.shows and one.found.half is not None]
-    for one in told:
-        if one.apart:
-            yield _sentence(one)
-    same: dict[str, list[Compared]] = {}
-    for one in told:
-        if not one.found.apart:
-            same.setdefault(one.measure, []).append(one)
-    for name, found in same.items():
-        whole = [one for one in told if one.measure == name]
-        if len(whole) == len(found):
+    """A sentence or two for every measure."""
+    measures: dict[str, list[Compared]] = {}
+    for one in pairs:
+        if one.shows and one.found.half is not None:
+            measures.setdefault(one.measure, []).append(one)
+    for name, found in measures.items():
+        told = [one for one in found if one.apart]
+        same = [one for one in found if not one.apart]
+        if not told:
             yield f"In {name} no two points are told apart; {_widest(found)}."
         else:
-            names = [f"{one.first.name} and {one.second.name}" for one in found]
-            yield f"In {name} not told apart: {listed(names, '; ')}."
+            yield _told(name, told)
+        if told and same:
+            names = [f"{one.first.name} and {one.second.name}" for one in same]
+            yield f"In {name} not told apart: {_some(names)}."
+
+
+def _told(name: str, told: Sequence[Compared]) -> str:
+    """Largest differences first."""
+    ordered = sorted(told, key=lambda one: -abs(one.found.mean))
+    unit = "nats" if name == LOSS else "points of a hundred"
+    return f"In {name} ({unit}, 95 % interval): {_some([_sentence(one) for one in ordered])}."
 
 
 def _sentence(one: Compared) -> str:
-    more = one.found.mean > 0
-    if one.measure == LOSS:
-        words, unit = ("higher" if more else "lower"), "nats"
-    else:
-        words, unit = ("better" if more else "worse"), "points of a hundred"
+    better, worse = ("higher", "lower") if one.measure == LOSS else ("better", "worse")
+    words = better if one.found.mean > 0 else worse
     return (
-        f"In {one.measure}, {one.second.name} is {words} than {one.first.name}: "
-        f"{difference_text(one)} {unit} (95 % interval, {one.found.n} seeds)."
+        f"{one.second.name} is {words} than {one.first.name} by {difference_text(one)[1:]} "
+        f"({one.found.n} seeds)"
     )
+
+
+def _some(words: Sequence[str]) -> str:
+    """The first of them, and how many more the table has."""
+    more = len(words) - MOST
+    tail = f"; and {more} more, see the table" if more > 0 else ""
+    return "; ".join(words[:MOST]) + tail
 
 
 def _widest(found: Sequence[Compared]) -> str:
@@ -118,8 +132,8 @@ def _scale(grid: Grid) -> Iterator[str]:
     )
 
 
-def listed(names: Sequence[str], between: str = ", ") -> str:
+def listed(names: Sequence[str]) -> str:
     """``a, b and c``."""
-    if len(names) < 2 or between != ", ":
-        return between.join(names)
+    if len(names) < 2:
+        return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -19,10 +19,11 @@ NOTHING = "–"
 
 @attrs.frozen
 class Entry:
-    """A field of a table; ``quiet`` where it shows nothing."""
+    """A field of a table; ``quiet`` where it shows nothing, ``strong`` where it shows most."""
 
     text: str
     quiet: bool = False
+    strong: bool = False
 
 
 @attrs.frozen
@@ -96,29 +97,37 @@ def spread_text(found: Summary, shown: Callable[[float], str]) -> str:
 
 
 def _differences(pairs: Sequence[Compared]) -> Table:
+    """A row per pair of points, a column per measure."""
+    names = list(dict.fromkeys(one.measure for one in pairs))
+    found = {(one.first.name, one.second.name, one.measure): one for one in pairs}
     expected = 0.05 * sum(one.shows and one.found.half is not None for one in pairs)
     note = (
-        "Of points that differ in one axis: the second less the first, seed by seed, with the 95 % "
-        "t-interval of the mean; the differences are taken to spread at least as counting in whole "
-        "questions makes them. Scores in points of a hundred, the loss in nats. Where the "
-        "interval holds 0 the points are not told apart. The intervals are not widened for their "
-        f"number: of these comparisons about {expected:.1f} would be told apart by luck alone if "
-        "nothing differed."
+        "One point less the other, seed by seed (n of them), with the 95 % t-interval of "
+        "the mean; of points that differ in one axis. Scores in points of a hundred, the loss in "
+        "nats. Bold: the interval leaves 0 out, so the points are told apart. In brackets: both "
+        "are at chance, which shows nothing. Scores are taken to spread at least as counting in "
+        "whole questions makes them. The intervals are not widened for their number: of these "
+        f"comparisons about {expected:.1f} would be told apart by luck alone if nothing differed."
     )
-    rows = tuple(_difference(one) for one in pairs)
-    head = ("measure", "first", "second", "difference", "n", "")
-    return Table("Differences", note, head, rows, frozenset({0, 1, 2, 5}))
+    rows = []
+    for first, second in dict.fromkeys((one.first.name, one.second.name) for one in pairs):
+        entries = [found.get((first, second, name)) for name in names]
+        n = max(one.found.n for one in entries if one is not None)
+        rows.append((
+            Entry(f"{second} less {first}"),
+            Entry(str(n)),
+            *(_difference(one) for one in entries),
+        ))  # fmt: skip
+    return Table("Differences", note, ("points", "n", *names), tuple(rows))
 
 
-def _difference(one: Compared) -> tuple[Entry, ...]:
-    quiet = not one.apart
-    names = (one.measure, one.first.name, one.second.name)
-    return (
-        *(Entry(name) for name in names),
-        Entry(difference_text(one), quiet),
-        Entry(str(one.found.n)),
-        Entry(one.verdict, quiet),
-    )
+def _difference(one: Compared | None) -> Entry:
+    if one is None:
+        return Entry(NOTHING)
+    text = difference_text(one)
+    if not one.shows:
+        return Entry(f"({text})", quiet=True)
+    return Entry(text, quiet=not one.apart, strong=one.apart)
 
 
 def difference_text(one: Compared) -> str:
