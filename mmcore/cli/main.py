@@ -9,6 +9,7 @@ from mmcore.cli.verbs import Verbs
 
 VERBS = {
     "run": "Train what RECIPE describes; the results go to runs/NAME.",
+    "sweep": "Run the cells of SWEEP: a recipe with axes of changes and seeds; into sweeps/NAME.",
     "replay": "Make one step of a run again, watched: norms of all modules, losses, samples.",
     "fetch": "Bring the weights and tokenizers of RECIPE from the hub, and pin them.",
     "report": "Write a page of RUN (a run folder): curves, validation, time, what went wrong.",

@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     help="Begin --stage (or the first) from the weights of this run, checkpoint or model folder.",
 )
 @click.option(
+    "--folder",
+    metavar="PATH",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The run folder, instead of runs/NAME.",
+)
+@click.option(
     "--procs",
     default=1,
     show_default=True,
@@ -70,6 +76,7 @@ def command(
     stage: str | None,
     until: str | None,
     begin_from: Path | None,
+    folder: Path | None,
     procs: int,
     profile: int | None,
     rehearse: bool,
@@ -83,10 +90,10 @@ def command(
         raise click.UsageError("--thin says how to rehearse; write --rehearse --thin")
     if rehearse and profile is not None:
         raise click.UsageError("a rehearsal is too small for a trace to say much; leave out one")
-    if rehearse and (stage or until or begin_from or resume != "auto"):
+    if rehearse and (stage or until or begin_from or folder or resume != "auto"):
         raise click.UsageError(
             "a rehearsal starts anew and goes through all stages; leave out --stage, --until, "
-            "--from and --resume"
+            "--from, --folder and --resume"
         )
 
     from mmcore.recipe import load_recipe
@@ -109,6 +116,13 @@ def command(
 
         train(
             loaded,
-            Wish(resume=resume, stage=stage, until=until, begin_from=begin_from, profile=profile),
+            Wish(
+                resume=resume,
+                stage=stage,
+                until=until,
+                begin_from=begin_from,
+                profile=profile,
+                folder=folder,
+            ),
             procs=procs,
         )

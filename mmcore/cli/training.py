@@ -26,7 +26,7 @@ from mmcore.recipe import Recipe
 from mmcore.run_folder.folder import Resume
 from mmcore.running.run import RunResult, check_processes, run
 from mmcore.training.launched import processes_launched
-from mmcore.training.launcher_watch import VARIABLE
+from mmcore.training.launcher_watch import VARIABLE, end_with_launcher
 from mmcore.training.lost_ranks import LostRankError
 from mmcore.training.profiling import StepProfiler
 from mmcore.training.stopping import ASKS, SIGNALS
@@ -53,6 +53,7 @@ class Wish:
         max_steps: stop and save after so many steps; None for any number.
         tables: whether the run's tables are printed at its end.
         profile: steps of which a trace is written; None for none.
+        folder: the run folder; None for runs/NAME.
     """
 
     resume: Resume = "auto"
@@ -62,6 +63,7 @@ class Wish:
     max_steps: int | None = None
     tables: bool = True
     profile: int | None = None
+    folder: Path | None = None
 
 
 def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> bool:
@@ -88,6 +90,7 @@ def train(recipe: Recipe, wish: Wish, *, procs: int, apart: bool = False) -> boo
         _train_here(recipe, wish)
         return True
     check_processes(recipe, procs)
+    end_with_launcher()  # a sweep that was killed; the ranks see to it that they end with this one
     port = _free_port()
     context = get_context("spawn")  # a fork would inherit threads, and CUDA
     ranks = [
@@ -218,6 +221,7 @@ def _train_here(recipe: Recipe, wish: Wish) -> None:
         begin_from=wish.begin_from,
         max_steps=wish.max_steps,
         listeners=listeners,
+        folder=wish.folder,
     )
     if result.is_main and wish.tables:
         show(console, result)

@@ -87,6 +87,7 @@ def run(
     max_steps: int | None = None,
     listeners: Iterable[Tracker] = (),
     root: str | Path = "runs",
+    folder: str | Path | None = None,
 ) -> RunResult:
     """Train a recipe, or go on with it, in this process or, under a launcher, in many.
 
@@ -101,6 +102,7 @@ def run(
         max_steps: stop, as if a signal had asked for it, after so many steps from here.
         listeners: trackers beside those that the recipe names.
         root: where run folders lie.
+        folder: the run folder itself, instead of the recipe's name in ``root``.
 
     Raises:
         RunError, RunFolderError, LoraError: it cannot be started like this.
@@ -111,7 +113,7 @@ def run(
     world = world_from_environment()
     check_processes(recipe, world.size)
     check_adapters(recipe)
-    folder = Path(root) / recipe.name
+    folder = Path(root) / recipe.name if folder is None else Path(folder)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))
         stack.enter_context(distributed(world))

@@ -82,6 +82,8 @@ class Sweep:
         measures: what a report should compare first, such as ``puzzle/reading``; empty leaves it
             to the report.
         cells: in the order in which they run.
+        threads: of every cell; fp32 is reproducible bit for bit at one number of threads only.
+            None where the sweep was planned and never run.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Sweep:
     seeds: tuple[int, ...]
     measures: tuple[str, ...] = ()
     cells: tuple[Cell, ...]
+    threads: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -98,10 +101,10 @@ class Outcome:
     Attributes:
         id: of the cell.
         outcome: finished or failed.
-        seconds: from its start to its end; of one that was interrupted, of all its starts that
-            ended by themselves or were stopped, not of those that were killed.
+        seconds: of the start that ended so; one that was interrupted before took longer.
         reason: why it failed, in its own words; empty otherwise.
-        environment: ``cpu`` (its name), ``threads`` (of the cell), ``parallel`` (cells at a time).
+        environment: ``cpu`` (its name), ``cores``, ``threads`` (of the cell), ``parallel`` (cells
+            at a time), ``starts`` (how often it was started; 1 where nothing interrupted it).
     """
 
     id: str
@@ -192,6 +195,7 @@ def _sweep(found: Mapping[str, Any]) -> Sweep:
         seeds=tuple(found["seeds"]),
         measures=tuple(found["measures"]),
         cells=tuple(map(_cell, found["cells"])),
+        threads=found.get("threads"),
     )
 
 
