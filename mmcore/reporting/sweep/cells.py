@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -112,6 +113,11 @@ class SweepStory:
             )
             for cells in names.values()
         ]
+
+    @property
+    def crossed(self) -> bool:
+        """Whether every label of an axis meets every label of the others."""
+        return len(self.points) == math.prod(len(axis.values) for axis in self.sweep.axes)
 
     @property
     def shown(self) -> list[Point]:

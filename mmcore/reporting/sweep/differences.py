@@ -8,7 +8,7 @@ from itertools import combinations
 import attrs
 
 from mmcore.reporting.statistics import Difference, difference
-from mmcore.reporting.sweep.cells import Point
+from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.measures import LOSS, Grid
 
 
@@ -44,8 +44,9 @@ class Compared:
 
 
 def compared(grid: Grid) -> list[Compared]:
-    """All pairs of points that differ in one axis, in every kind of question and the loss."""
-    pairs = list(_pairs(grid.story.shown))
+    """All pairs of points that differ in one axis, in every kind of question and the loss; simply
+    all pairs where the axes are not crossed."""
+    pairs = list(_pairs(grid.story))
     return [
         one
         for name in [*grid.kinds, LOSS]
@@ -54,9 +55,10 @@ def compared(grid: Grid) -> list[Compared]:
     ]
 
 
-def _pairs(points: list[Point]) -> Iterator[tuple[Point, Point]]:
-    for first, second in combinations(points, 2):
-        if sum(first.labels[axis] != second.labels[axis] for axis in first.labels) == 1:
+def _pairs(story: SweepStory) -> Iterator[tuple[Point, Point]]:
+    for first, second in combinations(story.shown, 2):
+        differ = sum(first.labels[axis] != second.labels[axis] for axis in first.labels)
+        if differ == 1 or not story.crossed:
             yield first, second
 
 

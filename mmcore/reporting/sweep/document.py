@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mmcore.reporting.sweep.drawing import Picture
 from mmcore.reporting.sweep.figures import pictures
 from mmcore.reporting.sweep.measures import Grid, grid
 from mmcore.reporting.sweep.reading import reading
-from mmcore.reporting.sweep.tables import Table, thousands
+from mmcore.reporting.sweep.tables import Table, spanned, thousands
 
 
 @attrs.frozen
@@ -33,6 +33,7 @@ class Document:
         tables: of numbers.
         pictures: of curves and axes.
         ends: tables of cells, at the end.
+        commands: that make it again.
         file: text of the sweep's own file.
         whole: whether every cell finished.
     """
@@ -44,6 +45,7 @@ class Document:
     tables: Sequence[Table]
     pictures: Sequence[Picture]
     ends: Sequence[Table]
+    commands: Sequence[str]
     file: str
     whole: bool
 
@@ -65,6 +67,7 @@ def document(folder: Path) -> tuple[Document, Grid]:
         tables=[*([left_out] if left_out else []), *tables.tables(found)],
         pictures=pictures(found),
         ends=[tables.cells(story)] if story.ran else [],
+        commands=_commands(story),
         file=story.file,
         whole=story.whole,
     )
@@ -90,6 +93,13 @@ def _facts(story: SweepStory) -> Iterator[tuple[str, str]]:
     yield "time", f"{duration(sum(one.seconds for one in outcomes))} over all cells"
 
 
+def _commands(story: SweepStory) -> list[str]:
+    at_a_time = {run.outcome.environment.get("parallel", 1) for run in story.ran}
+    parallel = f" --parallel {max(at_a_time)}" if max(at_a_time, default=1) > 1 else ""
+    place = f"sweeps/{story.sweep.name}"
+    return [f"mmcore sweep {place}/sweep.toml{parallel}", f"mmcore report {place}"]
+
+
 def _machine(told: Mapping[str, Any]) -> str:
     words = [str(told.get("cpu", "unknown"))]
     if "threads" in told:
@@ -113,15 +123,10 @@ def _budget(story: SweepStory) -> str:
     flops = [run.cell.flops for run in story.ran if run.cell.flops is not None]
     words = []
     if tokens:
-        words.append(f"{_range(tokens, thousands)} tokens")
+        words.append(f"{spanned(tokens, thousands)} tokens")
     if flops:
-        words.append(f"{_range(flops, '{:.3g}'.format)} FLOPs")
+        words.append(f"{spanned(flops, '{:.3g}'.format)} FLOPs")
     return ", ".join(words) or "not known before the run"
-
-
-def _range(values: Sequence[float], shown: Callable[[float], str]) -> str:
-    low, high = shown(min(values)), shown(max(values))
-    return low if low == high else f"{low} to {high}"
 
 
 def _span(days: Sequence[str]) -> str:

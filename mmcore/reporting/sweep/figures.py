@@ -159,7 +159,7 @@ def _axis_pictures(grid: Grid, axis: Axis) -> Iterator[Picture]:
 def _axis_picture(
     grid: Grid, axis: Axis, values: Sequence[str], task: str, names: Sequence[str]
 ) -> Picture:
-    lines = _lines(grid.story.shown, axis.name)[:MOST_LINES]
+    lines = _lines(grid.story, axis.name)[:MOST_LINES]
     places = _places(values)
 
     def draw(axes: Sequence[Axes]) -> None:
@@ -194,8 +194,11 @@ def _axis_picture(
     )
 
 
-def _lines(points: Sequence[Point], axis: str) -> list[tuple[str, list[Point]]]:
-    """The points of every setting of the other axes."""
+def _lines(story: SweepStory, axis: str) -> list[tuple[str, list[Point]]]:
+    """The points of every setting of the other axes; one line of all where axes go together."""
+    points = story.shown
+    if not story.crossed:
+        return [("", points)]
 
     def others(point: Point) -> tuple[tuple[str, str], ...]:
         return tuple((name, label) for name, label in point.labels.items() if name != axis)

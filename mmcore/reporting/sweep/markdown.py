@@ -25,7 +25,10 @@ def markdown(document: Document, pictures: str) -> str:
 def _lines(document: Document, pictures: str) -> Iterator[str]:
     yield f"# {_safe(document.name)}"
     yield ""
-    yield f"Made by `mmcore report` from the sweep `{document.name}`; every sentence and number is."
+    yield (
+        f"Every sentence and number of this page was made by `mmcore report` from the sweep "
+        f"`{document.name}`."
+    )
     yield ""
     yield "| | |"
     yield "|---|---|"
@@ -65,8 +68,9 @@ def _table(table: Table) -> Iterator[str]:
     for row in table.rows:
         yield f"| {' | '.join(map(_entry, row))} |"
     yield ""
-    yield _safe(table.note)
-    yield ""
+    if table.note:
+        yield _safe(table.note)
+        yield ""
 
 
 def _entry(entry: Entry) -> str:
@@ -86,11 +90,10 @@ def _commands(document: Document) -> Iterator[str]:
     yield "## Again"
     yield ""
     yield "```"
-    yield "$ mmcore sweep sweep.toml"
-    yield f"$ mmcore report sweeps/{document.name}"
+    yield from (f"$ {command}" for command in document.commands)
     yield "```"
     yield ""
-    yield "with this `sweep.toml`:"
+    yield "`sweep.toml`, with what the command line changed:"
     yield ""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", document.file)), 3)
     yield f"{fence}toml"

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from mmcore.reporting.sweep.cells import Point
 from mmcore.reporting.sweep.differences import Compared, compared
 from mmcore.reporting.sweep.measures import LOSS, Grid
-from mmcore.reporting.sweep.tables import difference_text, thousands
+from mmcore.reporting.sweep.tables import difference_text, spanned, thousands
+
+MATCHED = 1.05
+"""Budgets that differ by a larger factor are said to differ."""
 
 MOST = 6
 """Pairs of points that one sentence names."""
@@ -17,7 +20,13 @@ def reading(grid: Grid) -> list[str]:
     """Cautious: what differs beyond its interval, what does not, what shows nothing."""
     if not grid.story.ran:
         return ["No cell has finished, so nothing is shown yet."]
-    return [*_amount(grid), *_chance(grid), *_differing(compared(grid)), *_scale(grid)]
+    return [
+        *_amount(grid),
+        *_unmatched(grid),
+        *_chance(grid),
+        *_differing(compared(grid)),
+        *_scale(grid),
+    ]
 
 
 def _amount(grid: Grid) -> Iterator[str]:
@@ -40,6 +49,23 @@ def _amount(grid: Grid) -> Iterator[str]:
     empty = [point.name for point in story.points if not point.ran]
     if empty:
         yield f"Nothing is known of {listed(empty)}: no cell has finished."
+
+
+def _unmatched(grid: Grid) -> Iterator[str]:
+    """A point that had more to learn from, or more to compute with, may be better for that."""
+    for what, shown in (("tokens", thousands), ("flops", "{:.3g}".format)):
+        budgets = {
+            point.name: budget
+            for point in grid.story.shown
+            if (budget := getattr(point.ran[0].cell, what)) is not None
+        }
+        if budgets and max(budgets.values()) > MATCHED * min(budgets.values()):
+            named = [f"{name} {shown(budget)}" for name, budget in budgets.items()]
+            word = "FLOPs" if what == "flops" else what
+            yield (
+                f"The points were not given the same {word} ({listed(named)}): a difference may "
+                "come from that alone."
+            )
 
 
 def _chance(grid: Grid) -> Iterator[str]:
@@ -113,18 +139,18 @@ def _widest(found: Sequence[Compared]) -> str:
     factor, digits, unit = (100, 1, "points of a hundred")
     if found[0].measure == LOSS:
         factor, digits, unit = (1, 3, "nats")
-    low, high = (f"{factor * half:.{digits}f}" for half in (min(halves), max(halves)))
-    width = low if low == high else f"{low} to {high}"
+    if found[0].measure != LOSS and min(halves) > 1:
+        return "the 95 % intervals are wider than the whole scale: these are too few seeds to say"
+    width = spanned(halves, lambda half: f"{factor * half:.{digits}f}")
     return f"with 95 % intervals of ± {width} {unit}, smaller differences would not be seen"
 
 
 def _scale(grid: Grid) -> Iterator[str]:
     points = grid.story.shown
-    counts = sorted({len(point.ran) for point in points})
-    seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    seeds = spanned([len(point.ran) for point in points], str)
     tokens = thousands(max(one.tokens for one in grid.learned.values()))
-    trainable = [run.cell.trainable for run in grid.story.ran if run.cell.trainable]
-    size = f" of {max(trainable) / 1e6:.3g} million learned parameters" if trainable else ""
+    learned = [run.cell.trainable / 1e6 for run in grid.story.ran if run.cell.trainable]
+    size = f" of {spanned(learned, '{:.3g}'.format)} million learned parameters" if learned else ""
     yield (
         f"All of this is about models{size} after {tokens} tokens, with {seeds} "
         f"seed{'' if seeds == '1' else 's'} a point. It shows nothing about larger models, longer "

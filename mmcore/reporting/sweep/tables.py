@@ -51,6 +51,7 @@ def tables(grid: Grid) -> list[Table]:
         return []
     pairs = compared(grid)
     scores = [_scores(grid, task, names) for task, names in grid.by_task()]
+    scores = [attrs.evolve(one, note=one.note if one is scores[0] else "") for one in scores]
     return [*scores, *([_differences(pairs)] if pairs else []), _learning(grid)]
 
 
@@ -86,8 +87,7 @@ def _score(grid: Grid, point: Point, name: str) -> Entry:
 def _luck(grid: Grid, name: str) -> str:
     """Such as ``25``, or ``25 to 34`` where the points were asked differently."""
     found = [score.luck for point in grid.story.shown if (score := grid.pooled(point, name))]
-    low, high = f"{100 * min(found):.0f}", f"{100 * max(found):.0f}"
-    return low if low == high else f"{low} to {high}"
+    return spanned(found, lambda luck: f"{100 * luck:.0f}")
 
 
 def spread_text(found: Summary, shown: Callable[[float], str]) -> str:
@@ -104,7 +104,7 @@ def _differences(pairs: Sequence[Compared]) -> Table:
     note = (
         "One point less the other, seed by seed (n of them), with the 95 % t-interval of "
         "the mean; of points that differ in one axis. Scores in points of a hundred, the loss in "
-        "nats. Bold: the interval leaves 0 out, so the points are told apart. In brackets: both "
+        "nats, as it is under Learning. Bold: the interval leaves 0 out, so the points are told apart. In brackets: both "
         "are at chance, which shows nothing. Scores are taken to spread at least as counting in "
         "whole questions makes them. The intervals are not widened for their number: of these "
         f"comparisons about {expected:.1f} would be told apart by luck alone if nothing differed."
@@ -189,6 +189,12 @@ def _learning_note(story: SweepStory) -> str:
         "run's own guard. Skipped: steps whose gradient was not finite. Times depend on what else "
         "the machine did."
     )
+
+
+def spanned(values: Sequence[float], shown: Callable[[float], str]) -> str:
+    """``3``, or ``2 to 3`` where they differ."""
+    low, high = shown(min(values)), shown(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def thousands(value: float) -> str:
