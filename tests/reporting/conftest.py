@@ -85,6 +85,7 @@ def run_folder(folder: Path, made: Made, value: str, seed: int, recipe: str) -> 
 
 def make(folder: Path, root: Path, made: Made) -> Path:
     """The folder of the sweep."""
+    folder.mkdir()
     cells, outcomes = [], []
     names = [name for name, _ in made.axes]
     for point in product(*(values for _, values in made.axes)):
@@ -139,6 +140,12 @@ SAMPLERS = Made(
         "compare": lambda value, seed: 19 + seed,
     },
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sweep_of_samplers(tmp_path_factory, request) -> Path:
+    """The whole sweep, not to be changed."""
+    return make(tmp_path_factory.mktemp("sweeps") / "samplers", request.config.rootpath, SAMPLERS)
 
 
 @pytest.fixture

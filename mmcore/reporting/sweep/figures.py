@@ -55,8 +55,8 @@ def band(curves: Sequence[Sequence[tuple[float, float]]], bins: int = BINS) -> B
 
 def _binned(points: Sequence[tuple[float, float]], width: float, bins: int) -> list[list[float]]:
     found: list[list[float]] = [[] for _ in range(bins)]
-    for tokens, value in points:
-        found[min(bins - 1, int(tokens / width))].append(value)
+    for tokens, value in points:  # of a step up to these tokens: what ends at an edge lies before
+        found[min(bins - 1, max(0, math.ceil(tokens / width - 1e-9) - 1))].append(value)
     return found
 
 

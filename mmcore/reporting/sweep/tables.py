@@ -104,9 +104,10 @@ def _differences(pairs: Sequence[Compared]) -> Table:
     note = (
         "One point less the other, seed by seed (n of them), with the 95 % t-interval of "
         "the mean; of points that differ in one axis. Scores in points of a hundred, the loss in "
-        "nats, as it is under Learning. Bold: the interval leaves 0 out, so the points are told apart. In brackets: both "
-        "are at chance, which shows nothing. Scores are taken to spread at least as counting in "
-        "whole questions makes them. The intervals are not widened for their number: of these "
+        "nats, as it is under Learning. Bold: the interval leaves 0 out, so the points are told "
+        "apart. In brackets: both are at chance, which shows nothing. Scores are taken to spread "
+        "at least as counting in whole questions makes them. The intervals are not widened for "
+        "their number: of these "
         f"comparisons about {expected:.1f} would be told apart by luck alone if nothing differed."
     )
     rows = []
