@@ -21,6 +21,9 @@ from mmcore.reporting.story import Story
 PART = 10
 """The loss terms at a stage's beginning and end are means over one so-many-th of it."""
 
+GROWN = 1.1
+"""A term has grown where its end is beyond so many times its beginning."""
+
 STRONG = 0.3
 """A rank correlation over the steps of a run below this is not told."""
 
@@ -191,7 +194,7 @@ def _terms(story: Story, facts: Facts) -> Iterator[Diagnosis]:
         found = terms(story, stage, facts)
         if not found:
             continue
-        grown = [one for one in found if abs(one.last) > abs(one.first)]
+        grown = [one for one in found if abs(one.last) > GROWN * abs(one.first)]
         linked = max(found, key=lambda one: one.with_norm)
         words = "; ".join(
             f"{one.name} {one.first:.3g} ({one.first_share:.0%}) to {one.last:.3g} "

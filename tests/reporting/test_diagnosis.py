@@ -90,7 +90,7 @@ def test_terms_are_weighted_and_a_grown_one_is_told_with_the_spike() -> None:
                 loss=40.0 if number == 30 else 3 + 0.01 * (number % 3),
                 grad_norm=1 + math.sin(2 * number) / 2,
                 **{"loss/autoregressive": 1.0 + 0.01 * math.cos(5 * number), "loss/itc": itc},
-            )  # fmt: skip
+            )
         )
     told = story(steps)
     by_name = {one.name: one for one in terms(told, "base", TWO)}
