@@ -21,12 +21,15 @@ class StageFacts:
         shares: of the samples drawn, by source; they add up to 1.
         kinds: what a source asks, where it says so, by source.
         warmup: steps in which the learning rate grows.
+        taught: what a loss is over, in words: the sources with all their keys, and the LLM, whose
+            tokens are counted. Losses of other things cannot be compared.
     """
 
     objectives: Mapping[str, float]
     shares: Mapping[str, float]
     kinds: Mapping[str, tuple[str, ...]]
     warmup: int
+    taught: str = ""
 
 
 @attrs.frozen
@@ -55,13 +58,13 @@ def read(folder: Path) -> Facts:
     except RecipeError as error:
         return Facts(unknown=str(error.faults[0]))
     return Facts(
-        stages={stage.name: _stage(stage) for stage in recipe.stages},
+        stages={stage.name: _stage(stage, recipe) for stage in recipe.stages},
         compression=_compression(recipe),
         spike=recipe.guards.spike or Facts().spike,
     )
 
 
-def _stage(stage: Stage) -> StageFacts:
+def _stage(stage: Stage, recipe: Recipe) -> StageFacts:
     sources = labels(stage)
     whole = sum(source.share for _, source in sources) or 1.0
     return StageFacts(
@@ -69,6 +72,7 @@ def _stage(stage: Stage) -> StageFacts:
         shares={label: source.share / whole for label, source in sources},
         kinds={label: _kinds(source) for label, source in sources},
         warmup=stage.optimizer.warmup_steps,
+        taught=repr((stage.data, recipe.model.llm)),
     )
 
 

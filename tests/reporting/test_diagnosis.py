@@ -166,7 +166,8 @@ def test_accuracy_against_the_share_of_several_pictures(make_sweep) -> None:
         "shares", axes=(("interleaved", values),), overrides=shares, kinds=kinds,
         step=lambda value, number: {"pictures": 4 + 8 * float(value)},
     )  # fmt: skip
-    (found,) = of_sweep.diagnoses(grid(read(folder)))
+    told = grid(read(folder))
+    (found,) = of_sweep.diagnoses(told)
     assert found.title == "Accuracy goes with the share of several pictures"
     assert "puzzles (compare/retrieve) in several from 10% to 70%" in found.evidence
     assert "1.20 to 2.40 pictures a sample" in found.evidence
@@ -212,6 +213,8 @@ def test_facts_are_those_of_the_recipe(sweep_of_samplers) -> None:
     assert several.objectives == {"autoregressive": 1.0}
     assert several.kinds["puzzles"] == ("compare", "retrieve")
     assert several.warmup == 50
+    other = facts.read(sweep_of_samplers / "cells" / "sampler=mlp,seed=2")
+    assert other.stages["several"].taught == several.taught, "another sampler, the same data"
 
 
 def test_a_recipe_that_is_not_accepted_has_no_facts(tmp_path) -> None:

@@ -237,3 +237,15 @@ def test_a_kind_asked_of_some_points_only_has_gaps(make_sweep) -> None:
     told = found.summary(point, "puzzle/other")
     assert told is not None
     assert told.n == 1
+
+
+def test_losses_of_other_data_are_not_compared(make_sweep) -> None:
+    axes = (("interleaved", ("0.1", "0.7")),)
+    shares = {"0.1": ["stages.single.data.0.side=96"], "0.7": []}
+    kinds = {"colour": lambda value, seed: 90 + seed}
+    found = grid(read(make_sweep(axes=axes, overrides=shares, kinds=kinds)))
+    assert {one.measure for one in compared(found)} == {"puzzle/colour"}
+    learning = next(one for one in tables(found) if one.title == "Learning")
+    assert "losses of different things, which are not compared" in learning.note
+    assert all(row[3].text == "–" for row in learning.rows), "tokens to the common loss"
+    assert all(row[2].text.startswith("1.") for row in learning.rows), "each has its own loss"

@@ -9,6 +9,7 @@ import attrs
 
 from mmcore.reporting.statistics import Difference, difference
 from mmcore.reporting.sweep.cells import Point, SweepStory
+from mmcore.reporting.sweep.learning import threshold
 from mmcore.reporting.sweep.measures import LOSS, Grid
 
 
@@ -49,7 +50,7 @@ def compared(grid: Grid) -> list[Compared]:
     pairs = list(_pairs(grid.story))
     return [
         one
-        for name in [*grid.kinds, LOSS]
+        for name in [*grid.kinds, *([LOSS] if threshold(grid.story) is not None else [])]
         for first, second in pairs
         if (one := _compared(grid, name, first, second)) is not None
     ]

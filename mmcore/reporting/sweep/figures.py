@@ -82,6 +82,7 @@ def _curves(story: SweepStory) -> Iterator[Picture]:
                 measured(run.story, stage, loss_name(yard, run.story.of_stage(stage)))
                 for run in point.ran
             ],
+            more="" if yard.alike else " Of different data: their heights are not comparable.",
         )
     yield _over_tokens(
         story,
@@ -100,6 +101,7 @@ def _over_tokens(
     unit: str,
     of: Callable[[Point, str], list[list[tuple[float, float]]]],
     log: bool = False,
+    more: str = "",
 ) -> Picture:
     points = story.shown[:MOST_LINES]
     stages = _common_stages(story)
@@ -121,7 +123,7 @@ def _over_tokens(
 
     note = (
         f"Mean over the seeds in {BINS} bins of tokens; the band reaches from the lowest seed to "
-        "the highest."
+        f"the highest.{more}"
     )
     if len(story.shown) > len(points):
         note += f" The first {len(points)} points of {len(story.shown)}."

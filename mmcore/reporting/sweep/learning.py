@@ -24,10 +24,13 @@ class Yardstick:
     Attributes:
         stage: in which it is looked at: the last that all cells have.
         objective: whose loss it is; empty for the total, where no recipe could be read.
+        alike: whether all cells learn from the same sources, with the same LLM; only then may
+            their losses be compared.
     """
 
     stage: str
     objective: str
+    alike: bool
 
 
 def yardstick(story: SweepStory) -> Yardstick | None:
@@ -43,10 +46,11 @@ def yardstick(story: SweepStory) -> Yardstick | None:
         return None
     stage = common[-1]
     if any(one.facts.unknown for one in story.ran):
-        return Yardstick(stage, "") if not _several(story) else None
+        return Yardstick(stage, "", alike=False) if not _several(story) else None
+    alike = len({one.facts.stages[stage].taught for one in story.ran}) == 1
     for name in first.facts.stages[stage].objectives:
         if all(name in one.facts.stages[stage].objectives for one in story.ran):
-            return Yardstick(stage, name)
+            return Yardstick(stage, name, alike)
     return None
 
 
@@ -126,9 +130,10 @@ class Learning:
 
 
 def threshold(story: SweepStory) -> float | None:
-    """What the worst cell reaches at its end, which all cells therefore reach."""
+    """What the worst cell reaches at its end, which all cells therefore reach; None where losses
+    cannot be compared."""
     yard = yardstick(story)
-    if yard is None:
+    if yard is None or not yard.alike:
         return None
     ends = [value for run in story.ran if math.isfinite(value := end(curve(run, yard)))]
     return max(ends, default=None)

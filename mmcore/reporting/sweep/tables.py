@@ -171,22 +171,9 @@ def _measure(grid: Grid, point: Point, name: str, shown: Callable[[float], str])
 
 
 def _learning_note(story: SweepStory) -> str:
-    yard, limit = yardstick(story), threshold(story)
-    if yard is None or limit is None:
-        loss = (
-            "The cells have no stage and no objective in common, so their losses are of different "
-            "things and are not compared."
-        )
-    else:
-        what = f"the objective {yard.objective}" if yard.objective else "the total"
-        loss = (
-            f"Loss: of {what} in the stage {yard.stage}, mean of its last 20 steps, in nats. The "
-            f"common loss is what the worst cell ends at, {limit:.3f}; beside it the tokens of the "
-            "stage after which the mean of 20 steps stays there."
-        )
     return (
-        f"Mean ± sample standard deviation over the seeds. {loss} Gradient variance: of the norm, "
-        "over the square of its mean, after warm-up. Spikes: losses that leapt, by the rule of the "
+        f"Mean ± sample standard deviation over the seeds. {_loss_note(story)} Gradient "
+        "variance: of the norm, over the square of its mean, after warm-up. Spikes: losses that leapt, by the rule of the "
         "run's own guard. Skipped: steps whose gradient was not finite. Times depend on what else "
         "the machine did."
     )
@@ -196,6 +183,28 @@ def spanned(values: Sequence[float], shown: Callable[[float], str]) -> str:
     """``3``, or ``2 to 3`` where they differ."""
     low, high = shown(min(values)), shown(max(values))
     return low if low == high else f"{low} to {high}"
+
+
+def _loss_note(story: SweepStory) -> str:
+    yard, limit = yardstick(story), threshold(story)
+    if yard is None:
+        return (
+            "The cells have no stage and no objective in common, so their losses are of different "
+            "things and are not shown."
+        )
+    what = f"the objective {yard.objective}" if yard.objective else "the total"
+    loss = f"Loss: of {what} in the stage {yard.stage}, mean of its last 20 steps, in nats."
+    if not yard.alike:
+        return (
+            f"{loss} The cells do not learn from the same data with the same LLM, or their recipes "
+            "cannot be read here: losses of different things, which are not compared."
+        )
+    if limit is None:
+        return f"{loss} None is finite."
+    return (
+        f"{loss} The common loss is what the worst cell ends at, {limit:.3f}; beside it the tokens "
+        "of the stage after which the mean of 20 steps stays there."
+    )
 
 
 def thousands(value: float) -> str:
