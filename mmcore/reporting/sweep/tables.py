@@ -173,9 +173,9 @@ def _measure(grid: Grid, point: Point, name: str, shown: Callable[[float], str])
 def _learning_note(story: SweepStory) -> str:
     return (
         f"Mean ± sample standard deviation over the seeds. {_loss_note(story)} Gradient "
-        "variance: of the norm, over the square of its mean, after warm-up. Spikes: losses that leapt, by the rule of the "
-        "run's own guard. Skipped: steps whose gradient was not finite. Times depend on what else "
-        "the machine did."
+        "variance: of the norm, over the square of its mean, after warm-up. Spikes: losses that "
+        "leapt, by the rule of the run's own guard. Skipped: steps whose gradient was not "
+        "finite. Times depend on what else the machine did."
     )
 
 
