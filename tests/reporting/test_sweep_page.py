@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from pathlib import Path
 
@@ -244,8 +245,29 @@ def test_losses_of_other_data_are_not_compared(make_sweep) -> None:
     shares = {"0.1": ["stages.single.data.0.side=96"], "0.7": []}
     kinds = {"colour": lambda value, seed: 90 + seed}
     found = grid(read(make_sweep(axes=axes, overrides=shares, kinds=kinds)))
-    assert {one.measure for one in compared(found)} == {"puzzle/colour"}
+    assert {one.measure for one in compared(found)} == {"puzzle/colour", "variance"}
     learning = next(one for one in tables(found) if one.title == "Learning")
     assert "losses of different things, which are not compared" in learning.note
     assert all(row[3].text == "–" for row in learning.rows), "tokens to the common loss"
     assert all(row[2].text.startswith("1.") for row in learning.rows), "each has its own loss"
+
+
+def test_steadiness_speed_of_learning_and_spikes_are_told(make_sweep) -> None:
+    """The second point swings more, learns more slowly, and leaps once in every seed."""
+
+    def step(value: str, number: int) -> dict[str, float]:
+        slow = value == "two"
+        shape = 1 + 3 * math.exp(-number / (30 if slow else 10)) + 0.01 * (number % 4)
+        return {
+            "loss": shape + (60 if slow and number == 40 else 0),
+            "grad_norm": 2 + (1 if slow else 0.1) * math.sin(number),
+        }
+
+    kinds = {"colour": lambda value, seed: 90 + seed}
+    axes = (("loss", ("one", "two")),)
+    found = grid(read(make_sweep(axes=axes, overrides={}, kinds=kinds, step=step)))
+    told = reading(found)
+    assert any("gradient variance" in one and "two is less steady than one" in one for one in told)
+    assert "Losses leapt, over all seeds: one 0 and two 3." in told
+    converged = {one.measure: one for one in compared(found)}["converged"]
+    assert converged.found.mean > 0

@@ -10,7 +10,7 @@ import attrs
 from mmcore.reporting.statistics import Difference, difference
 from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.learning import threshold
-from mmcore.reporting.sweep.measures import LOSS, Grid
+from mmcore.reporting.sweep.measures import LOSS, OWN, Grid
 
 
 @attrs.frozen
@@ -21,7 +21,7 @@ class Compared:
         measure: its name.
         first, second: the points.
         found: what the second has more.
-        shows: whether either of them is above chance; always so of a loss.
+        shows: whether either of them is above chance; always so of how they learned.
     """
 
     measure: str
@@ -45,15 +45,21 @@ class Compared:
 
 
 def compared(grid: Grid) -> list[Compared]:
-    """All pairs of points that differ in one axis, in every kind of question and the loss; simply
-    all pairs where the axes are not crossed."""
+    """All pairs of points that differ in one axis, in every kind of question and in how they
+    learned; simply all pairs where the axes are not crossed."""
     pairs = list(_pairs(grid.story))
     return [
         one
-        for name in [*grid.kinds, *([LOSS] if threshold(grid.story) is not None else [])]
+        for name in [*grid.kinds, *_of_learning(grid)]
         for first, second in pairs
         if (one := _compared(grid, name, first, second)) is not None
     ]
+
+
+def _of_learning(grid: Grid) -> list[str]:
+    """Losses, and how soon they are reached, only where they may be compared."""
+    losses = [LOSS, "converged"] if threshold(grid.story) is not None else []
+    return [*losses, "variance"]
 
 
 def _pairs(story: SweepStory) -> Iterator[tuple[Point, Point]]:
@@ -79,5 +85,5 @@ def _compared(grid: Grid, name: str, first: Point, second: Point) -> Compared | 
     found = difference(pairs, _grain(grid, name))
     if found is None:
         return None
-    shows = name == LOSS or grid.shows(first, name) or grid.shows(second, name)
+    shows = name in OWN or grid.shows(first, name) or grid.shows(second, name)
     return Compared(name, first, second, found, shows)

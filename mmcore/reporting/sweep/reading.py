@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from mmcore.reporting.sweep.cells import Point
 from mmcore.reporting.sweep.differences import Compared, compared
-from mmcore.reporting.sweep.measures import LOSS, Grid
+from mmcore.reporting.sweep.measures import Grid
 from mmcore.reporting.sweep.tables import difference_text, spanned, thousands
+from mmcore.reporting.sweep.wording import OF_SCORES, title, wording
 
 MATCHED = 1.05
 """Budgets that differ by a larger factor are said to differ."""
@@ -25,6 +26,7 @@ def reading(grid: Grid) -> list[str]:
         *_unmatched(grid),
         *_chance(grid),
         *_differing(compared(grid)),
+        *_leapt(grid),
         *_scale(grid),
     ]
 
@@ -102,27 +104,26 @@ def _differing(pairs: Sequence[Compared]) -> Iterator[str]:
         told = [one for one in found if one.apart]
         same = [one for one in found if not one.apart]
         if not told:
-            yield f"In {name} no two points are told apart; {_widest(found)}."
+            yield f"In {title(name)} no two points are told apart; {_widest(found)}."
         else:
             yield _told(name, told)
         if told and same:
             names = [f"{one.first.name} and {one.second.name}" for one in same]
-            yield f"In {name} not told apart: {_some(names)}."
+            yield f"In {title(name)} not told apart: {_some(names)}."
 
 
 def _told(name: str, told: Sequence[Compared]) -> str:
     """Largest differences first."""
     ordered = sorted(told, key=lambda one: -abs(one.found.mean))
-    unit = "nats" if name == LOSS else "points of a hundred"
-    return f"In {name} ({unit}, 95 % interval): {_some([_sentence(one) for one in ordered])}."
+    words = _some([_sentence(one) for one in ordered])
+    return f"In {title(name)} ({wording(name).unit}, 95 % interval): {words}."
 
 
 def _sentence(one: Compared) -> str:
-    better, worse = ("higher", "lower") if one.measure == LOSS else ("better", "worse")
-    words = better if one.found.mean > 0 else worse
+    words = wording(one.measure)
     return (
-        f"{one.second.name} is {words} than {one.first.name} by {difference_text(one)[1:]} "
-        f"({one.found.n} seeds)"
+        f"{one.second.name} is {words.more if one.found.mean > 0 else words.less} than "
+        f"{one.first.name} by {difference_text(one)[1:]} ({one.found.n} seeds)"
     )
 
 
@@ -136,13 +137,20 @@ def _some(words: Sequence[str]) -> str:
 def _widest(found: Sequence[Compared]) -> str:
     """How large a difference could have been missed."""
     halves = [one.found.half for one in found if one.found.half is not None]
-    factor, digits, unit = (100, 1, "points of a hundred")
-    if found[0].measure == LOSS:
-        factor, digits, unit = (1, 3, "nats")
-    if found[0].measure != LOSS and min(halves) > 1:
+    words = wording(found[0].measure)
+    if words is OF_SCORES and min(halves) > 1:
         return "the 95 % intervals are wider than the whole scale: these are too few seeds to say"
-    width = spanned(halves, lambda half: f"{factor * half:.{digits}f}")
-    return f"with 95 % intervals of ± {width} {unit}, smaller differences would not be seen"
+    width = spanned(halves, words.shown)
+    return f"with 95 % intervals of ± {width} {words.unit}, smaller differences would not be seen"
+
+
+def _leapt(grid: Grid) -> Iterator[str]:
+    """Spikes and skipped steps, summed over the seeds of a point."""
+    for name, what in (("spikes", "Losses leapt"), ("skipped", "Steps had no finite gradient")):
+        counts = {point.name: int(sum(grid.values(point, name))) for point in grid.story.shown}
+        if any(counts.values()):
+            told = listed([f"{point} {count}" for point, count in counts.items()])
+            yield f"{what}, over all seeds: {told}."
 
 
 def _scale(grid: Grid) -> Iterator[str]:

@@ -13,6 +13,7 @@ from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.differences import Compared, compared
 from mmcore.reporting.sweep.learning import threshold, yardstick
 from mmcore.reporting.sweep.measures import LOSS, Grid
+from mmcore.reporting.sweep.wording import title, wording
 
 NOTHING = "–"
 
@@ -103,8 +104,8 @@ def _differences(pairs: Sequence[Compared]) -> Table:
     expected = 0.05 * sum(one.shows and one.found.half is not None for one in pairs)
     note = (
         "One point less the other, seed by seed (n of them), with the 95 % t-interval of "
-        "the mean; of points that differ in one axis. Scores in points of a hundred, the loss in "
-        "nats, as it is under Learning. Bold: the interval leaves 0 out, so the points are told "
+        "the mean; of points that differ in one axis. Scores in points of a hundred; how they "
+        "learned as under Learning. Bold: the interval leaves 0 out, so the points are told "
         "apart. In brackets: both are at chance, which shows nothing. Scores are taken to spread "
         "at least as counting in whole questions makes them. The intervals are not widened for "
         "their number: of these "
@@ -119,7 +120,7 @@ def _differences(pairs: Sequence[Compared]) -> Table:
             Entry(str(n)),
             *(_difference(one) for one in entries),
         ))  # fmt: skip
-    return Table("Differences", note, ("points", "n", *names), tuple(rows))
+    return Table("Differences", note, ("points", "n", *map(title, names)), tuple(rows))
 
 
 def _difference(one: Compared | None) -> Entry:
@@ -132,11 +133,10 @@ def _difference(one: Compared | None) -> Entry:
 
 
 def difference_text(one: Compared) -> str:
-    """``+3.2 ± 1.1``, in percentage points or nats."""
-    factor, digits = (1, 3) if one.measure == LOSS else (100, 1)
-    text = f"{factor * one.found.mean:+.{digits}f}"
-    half = one.found.half
-    return text if half is None else f"{text} ± {factor * half:.{digits}f}"
+    """``+3.2 ± 1.1``, in the unit of its wording."""
+    words, half = wording(one.measure), one.found.half
+    text = words.shown(one.found.mean, "+")
+    return text if half is None else f"{text} ± {words.shown(half)}"
 
 
 def _learning(grid: Grid) -> Table:

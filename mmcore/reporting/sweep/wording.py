@@ -1,0 +1,51 @@
+"""How differences of a measure are said: its unit, and what more and less of it are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from mmcore.reporting.sweep.measures import LOSS
+
+
+@attrs.frozen
+class Wording:
+    """Of a measure.
+
+    Attributes:
+        title: what it is called in text; empty for its own name.
+        unit: of its differences, as they are shown.
+        more, less: what a point with more, or with less, is called.
+        factor: from the measure to the unit.
+        digits: behind the point.
+    """
+
+    title: str
+    unit: str
+    more: str
+    less: str
+    factor: float = 1.0
+    digits: int = 3
+
+    def shown(self, value: float, sign: str = "") -> str:
+        return f"{self.factor * value:{sign},.{self.digits}f}"
+
+
+OF_SCORES = Wording("", "points of a hundred", "better", "worse", factor=100.0, digits=1)
+
+OF_LEARNING: Mapping[str, Wording] = {
+    LOSS: Wording("loss", "nats", "higher", "lower"),
+    "converged": Wording("tokens to the common loss", "tokens", "slower", "faster", digits=0),
+    "variance": Wording("gradient variance", "of the mean squared", "less steady", "steadier"),
+}
+"""Those that points are compared in, besides scores."""
+
+
+def wording(measure: str) -> Wording:
+    return OF_LEARNING.get(measure, OF_SCORES)
+
+
+def title(measure: str) -> str:
+    """What a measure is called in text."""
+    return wording(measure).title or measure
