@@ -24,7 +24,6 @@ from mmcore.sweeps.folder import (
     cells_text,
     is_sweep,
     read,
-    run_folder,
 )
 from mmcore.sweeps.load import SweepFile
 from mmcore.sweeps.prepared import Prepared
@@ -73,8 +72,7 @@ def resolved(file: SweepFile, folder: Path) -> str:
 
 def begun(folder: SweepFolder, cell: str) -> bool:
     """Whether anything was made of this cell that another recipe would spoil."""
-    outcome = folder.outcomes.get(cell)
-    return (run_folder(folder.folder, cell) / RECIPE).exists() or bool(outcome and outcome.finished)
+    return (folder.run(cell) / RECIPE).exists()
 
 
 def _changed(before: SweepFolder, prepared: Prepared) -> Iterator[str]:

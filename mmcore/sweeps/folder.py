@@ -125,7 +125,8 @@ class SweepFolder:
     Attributes:
         folder: where.
         sweep: what is swept.
-        outcomes: the latest of every cell that ended, by its id.
+        outcomes: the latest of every cell that ended, by its id. A cell that finished and whose
+            run folder was removed since has none: it is run again.
     """
 
     folder: Path
@@ -155,7 +156,12 @@ def read(folder: str | os.PathLike[str]) -> SweepFolder:
     path = Path(folder)
     if not is_sweep(path):
         raise SweepFolderError(f"{path} is no folder of a sweep: it has no {CELLS}")
-    return SweepFolder(folder=path, sweep=read_cells(path), outcomes=read_outcomes(path))
+    outcomes = {
+        id_: one
+        for id_, one in read_outcomes(path).items()
+        if run_folder(path, id_).is_dir() or not one.finished
+    }
+    return SweepFolder(folder=path, sweep=read_cells(path), outcomes=outcomes)
 
 
 def read_cells(folder: Path) -> Sweep:

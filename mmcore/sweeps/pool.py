@@ -19,6 +19,9 @@ import attrs
 from mmcore.training.launcher_watch import VARIABLE
 from mmcore.training.stopping import SIGNALS
 
+MMCORE = (sys.executable, "-m", "mmcore")
+"""How it is called in a process of its own."""
+
 LOOK_SECONDS = 0.2
 """How often it is looked whether a process has ended."""
 
@@ -149,7 +152,7 @@ class _Process:
         with job.log.open("ab") as log:
             self._from = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mmcore", *job.words],
+                [*MMCORE, *job.words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

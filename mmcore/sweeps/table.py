@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE
@@ -12,6 +13,9 @@ from rich.text import Text
 from mmcore.sweeps.costs import CellCost, Machine, by_point
 from mmcore.sweeps.folder import Cell, SweepFolder
 from mmcore.sweeps.prepared import Prepared
+
+REASON_LENGTH = 120
+"""Characters of a reason in a table; all of it is in ``outcomes.jsonl`` and the cell's log."""
 
 _COUNTS = (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3))
 _FLOPS = (("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6))
@@ -39,9 +43,11 @@ def operations(number: float | None) -> str:
 
 
 def time(seconds: float | None) -> str:
-    """``3.2 h``, or minutes where that says more."""
+    """``3.2 h``, or minutes or seconds where they say more."""
     if seconds is None:
         return "?"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
 
 
@@ -148,6 +154,6 @@ def ended_table(folder: SweepFolder, cells: Sequence[Cell]) -> Table:
                 Text(cell.id),
                 Text(outcome.outcome, style=style),
                 time(outcome.seconds),
-                Text(outcome.reason),
+                Text(textwrap.shorten(outcome.reason, REASON_LENGTH, placeholder=" ...")),
             )
     return table
