@@ -136,11 +136,22 @@ def test_the_variance_of_the_norm_leaves_warm_up_out() -> None:
 def test_errors_that_rise_with_compression(sweep_of_samplers) -> None:
     found = of_sweep.diagnoses(grid(read(sweep_of_samplers)))[0]
     assert found.title == "Errors rise with compression"
-    assert "From 1 to 4.5 patches a token, over 9 cells" in found.evidence
-    assert "puzzle/reading -0.9" in found.evidence
+    assert "From 1 to 4.5 patches a token, right answers fall in" in found.evidence
+    assert "puzzle/reading (rank correlation -0.95 over 9 cells, reached by 0." in found.evidence
     assert "Not with it: puzzle/colour" in found.evidence
     assert "compare" not in found.evidence, "it is at chance"
     assert "differ in sampler" in found.evidence
+
+
+def test_two_points_are_told_by_their_seeds_where_ranks_cannot(make_sweep) -> None:
+    """Of six cells in two groups, a tenth of all orders is as far apart: ranks say nothing."""
+    axes = (("sampler", ("mlp", "pooled")),)
+    kinds = {"reading": lambda value, seed: {"mlp": 80, "pooled": 40}[value] + seed}
+    found = of_sweep.diagnoses(grid(read(make_sweep(axes=axes, kinds=kinds))))
+    assert [one.title for one in found] == ["Errors rise with compression"]
+    assert "puzzle/reading (-40.0 ± 1.0 from mlp to pooled, 3 seeds)" in found[0].evidence
+    noisy = {"reading": lambda value, seed: 50 + (seed * 17 + len(value) * 9) % 30}
+    assert of_sweep.diagnoses(grid(read(make_sweep("n", axes=axes, kinds=noisy)))) == []
 
 
 def test_alike_at_any_compression_there_is_nothing_to_tell(make_sweep) -> None:
@@ -171,8 +182,8 @@ def test_accuracy_against_the_share_of_several_pictures(make_sweep) -> None:
     assert found.title == "Accuracy goes with the share of several pictures"
     assert "puzzles (compare/retrieve) in several from 10% to 70%" in found.evidence
     assert "1.20 to 2.40 pictures a sample" in found.evidence
-    assert "better with it: puzzle/compare +0.9" in found.evidence
-    assert "worse with it: puzzle/reading -0.9" in found.evidence
+    assert "right answers rise in puzzle/compare (rank correlation +0.9" in found.evidence
+    assert "they fall in puzzle/reading (rank correlation -0.9" in found.evidence
     assert "colour" not in found.evidence
 
 
@@ -202,7 +213,7 @@ def test_gradients_less_steady_with_more_of_other_terms(sweep_of_samplers) -> No
     (told,) = of_sweep.diagnoses(changed)
     assert told.title == "Less steady with more other terms in the loss"
     assert "Terms beside autoregressive make up 50% to 75%" in told.evidence
-    assert "gradient variance +0.9" in told.evidence
+    assert "with that share rises gradient variance (rank correlation +0.9" in told.evidence
 
 
 def test_facts_are_those_of_the_recipe(sweep_of_samplers) -> None:

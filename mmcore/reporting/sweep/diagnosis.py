@@ -2,86 +2,43 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-import attrs
-
 from mmcore.reporting import diagnosis
 from mmcore.reporting.diagnosis import FINER, Diagnosis, pictures_a_sample, terms
-from mmcore.reporting.statistics import permutation_p, rank_correlation
+from mmcore.reporting.statistics import rank_correlation
 from mmcore.reporting.sweep.cells import Ran, numeric
+from mmcore.reporting.sweep.differences import Compared, compared
 from mmcore.reporting.sweep.learning import yardstick
 from mmcore.reporting.sweep.measures import Grid
 from mmcore.reporting.sweep.reading import listed
+from mmcore.reporting.sweep.trends import Trend, trend, trends
 
-STRONG = 0.5
-"""A rank correlation below this is not told, whatever its p."""
-
-RARE = 0.05
-"""Nor one that shuffled cells reach more often than this."""
-
-
-@attrs.frozen
-class Trend:
-    """How a measure goes with what recipes declare, over the cells.
-
-    Attributes:
-        name: of the measure.
-        rho: Spearman's rank correlation.
-        p: how often shuffled cells have one as far from 0.
-        n: cells.
-    """
-
-    name: str
-    rho: float
-    p: float
-    n: int
-
-    @property
-    def clear(self) -> bool:
-        return abs(self.rho) >= STRONG and self.p < RARE
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.rho:+.2f}"
+TOGETHER = 0.8
+"""Rank correlation from which a source's share and the pictures a sample are one thing."""
 
 
 def diagnoses(grid: Grid) -> list[Diagnosis]:
     """Of a sweep, and those of its runs; nothing of what there is no evidence for."""
-    return [*_compression(grid), *_shares(grid), *_balance(grid), *_of_runs(grid)]
+    pairs = compared(grid)
+    return [
+        *_compression(grid, pairs),
+        *_shares(grid, pairs),
+        *_balance(grid, pairs),
+        *_of_runs(grid),
+    ]
 
 
-def trend(name: str, declared: Mapping[str, float], seen: Mapping[str, float]) -> Trend | None:
-    """Over the cells that have both; None where what is declared does not vary."""
-    cells = [cell for cell in declared if math.isfinite(seen.get(cell, math.nan))]
-    xs, ys = [declared[cell] for cell in cells], [seen[cell] for cell in cells]
-    if len(set(xs)) < 2:
-        return None
-    return Trend(name, rank_correlation(xs, ys), permutation_p(xs, ys), len(cells))
-
-
-def _accuracies(grid: Grid, name: str) -> dict[str, float]:
-    return {run.cell.id: grid.value(run.cell.id, name) for run in grid.story.ran}
-
-
-def _trends(grid: Grid, declared: Mapping[str, float]) -> list[Trend]:
-    """Of every kind and level that is above chance somewhere."""
-    shown = grid.story.shown
-    names = [name for name in grid.scores if any(grid.shows(point, name) for point in shown)]
-    found = (trend(name, declared, _accuracies(grid, name)) for name in names)
-    return [one for one in found if one is not None]
-
-
-def _compression(grid: Grid) -> Iterator[Diagnosis]:
+def _compression(grid: Grid, pairs: Sequence[Compared]) -> Iterator[Diagnosis]:
     """Errors rise with the patches that one token stands for."""
     declared = {
         run.cell.id: run.facts.compression
         for run in grid.story.ran
         if run.facts.compression is not None
     }
-    found = _trends(grid, declared)
-    worse = [one for one in found if one.clear and one.rho < 0]
+    found = trends(grid, declared, pairs)
+    worse = [one for one in found if one.side < 0]
     if not worse:
         return
     low, high = min(declared.values()), max(declared.values())
@@ -92,9 +49,8 @@ def _compression(grid: Grid) -> Iterator[Diagnosis]:
         tail += f" Along with the compression, the cells differ in {listed(changed)}."
     yield Diagnosis(
         "Errors rise with compression",
-        f"From {low:.3g} to {high:.3g} patches a token, over {worse[0].n} cells, rank correlation "
-        f"of right answers with compression: {listed([str(one) for one in worse])} (each reached "
-        f"by less than {RARE:.0%} of shuffled cells).{tail}",
+        f"From {low:.3g} to {high:.3g} patches a token, right answers fall in "
+        f"{listed([str(one) for one in worse])}.{tail}",
         f"{FINER}.",
     )
 
@@ -114,7 +70,7 @@ def _moves(grid: Grid, axis: str, declared: Mapping[str, float]) -> bool:
     return len({frozenset(values) for values in by_label.values()}) > 1
 
 
-def _shares(grid: Grid) -> Iterator[Diagnosis]:
+def _shares(grid: Grid, pairs: Sequence[Compared]) -> Iterator[Diagnosis]:
     """Accuracy goes with a source's share; of several, those with most pictures a sample."""
     pictures = {
         run.cell.id: shown
@@ -128,16 +84,22 @@ def _shares(grid: Grid) -> Iterator[Diagnosis]:
             for run in grid.story.ran
             if stage in run.facts.stages
         }
-        with_pictures = trend("", declared, pictures) if _grows(pictures) else None
-        several = with_pictures is not None and with_pictures.rho > 0.9
-        if with_pictures is not None and with_pictures.rho < -0.9:
+        with_pictures = _together(declared, pictures) if _grows(pictures) else 0.0
+        several = with_pictures > TOGETHER
+        if with_pictures < -TOGETHER:
             continue  # its complement is the one to look at
         values = list(declared.values())
         if any(abs(rank_correlation(values, other)) > 0.99 for other in told):
             continue  # shares add up to one: it was said already
-        found = list(_share(grid, stage, source, declared, pictures if several else {}))
+        found = list(_share(grid, pairs, stage, source, declared, pictures if several else {}))
         told += [values] * len(found)
         yield from found
+
+
+def _together(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Rank correlation over the cells that have both."""
+    both = [cell for cell in one if cell in other]
+    return rank_correlation([one[cell] for cell in both], [other[cell] for cell in both])
 
 
 def _sources(grid: Grid) -> list[tuple[str, str]]:
@@ -157,28 +119,29 @@ def _grows(values: Mapping[str, float]) -> bool:
 
 def _share(
     grid: Grid,
+    pairs: Sequence[Compared],
     stage: str,
     source: str,
     declared: Mapping[str, float],
     pictures: Mapping[str, float],
 ) -> Iterator[Diagnosis]:
-    clear = [one for one in _trends(grid, declared) if one.clear]
-    if not clear:
+    found = trends(grid, declared, pairs)
+    better = [one for one in found if one.side > 0]
+    worse = [one for one in found if one.side < 0]
+    if not better and not worse:
         return
-    better = [one for one in clear if one.rho > 0]
-    worse = [one for one in clear if one.rho < 0]
     words = []
     if better:
-        words.append(f"better with it: {listed([str(one) for one in better])}")
+        words.append(f"right answers rise in {listed([str(one) for one in better])}")
     if worse:
-        words.append(f"worse with it: {listed([str(one) for one in worse])}")
+        words.append(f"they fall in {listed([str(one) for one in worse])}")
     low, high = min(declared.values()), max(declared.values())
     name = f"{source} ({'/'.join(dict.fromkeys(_asks(grid, stage, source)))})"
     told = name if _asks(grid, stage, source) else source
     shown = ""
     if pictures:
         least, most = min(pictures.values()), max(pictures.values())
-        shown = f", which made {least:.2f} to {most:.2f} pictures a sample,"
+        shown = f", which made {least:.2f} to {most:.2f} pictures a sample"
     title = "several pictures" if pictures else "a source"
     advice = []
     if better:
@@ -187,8 +150,7 @@ def _share(
         advice.append(f"a smaller one for {_names(worse)}")
     yield Diagnosis(
         f"Accuracy goes with the share of {title}",
-        f"The share of {told} in {stage} from {low:.0%} to {high:.0%}{shown} over {clear[0].n} "
-        f"cells, rank correlation of right answers with it: {'; '.join(words)}.",
+        f"The share of {told} in {stage} from {low:.0%} to {high:.0%}{shown}: {'; '.join(words)}.",
         f"{', '.join(advice)}.",
     )
 
@@ -205,7 +167,7 @@ def _asks(grid: Grid, stage: str, source: str) -> tuple[str, ...]:
     return ()
 
 
-def _balance(grid: Grid) -> Iterator[Diagnosis]:
+def _balance(grid: Grid, pairs: Sequence[Compared]) -> Iterator[Diagnosis]:
     """The gradient is less steady where other terms make up more of the loss."""
     yard = yardstick(grid.story)
     if yard is None or not yard.objective:
@@ -215,20 +177,16 @@ def _balance(grid: Grid) -> Iterator[Diagnosis]:
         for run in grid.story.ran
         if (share := _other_share(run, yard.stage, yard.objective)) is not None
     }
-    variance = {cell: grid.value(cell, "variance") for cell in declared}
-    found = trend("gradient variance", declared, variance)
-    if found is None or not found.clear or found.rho < 0:
+    found = trend(grid, "variance", declared, pairs, "gradient variance")
+    if found is None or found.side < 1:
         return
-    spikes = {cell: grid.value(cell, "spikes") for cell in declared}
-    leapt = trend("spikes", declared, spikes)
-    low, high = min(declared, key=declared.__getitem__), max(declared, key=declared.__getitem__)
-    also = f", {leapt}" if leapt is not None and leapt.clear and leapt.rho > 0 else ""
+    leapt = trend(grid, "spikes", declared, pairs)
+    also = f" and {leapt}" if leapt is not None and leapt.side > 0 else ""
+    low, high = min(declared.values()), max(declared.values())
     yield Diagnosis(
         "Less steady with more other terms in the loss",
-        f"Terms beside {yard.objective} make up {declared[low]:.0%} to {declared[high]:.0%} of the "
-        f"weighted loss in {yard.stage}; rank correlation with that share over {found.n} cells: "
-        f"{found}{also}. Gradient variance {variance[low]:.3f} in {low}, {variance[high]:.3f} in "
-        f"{high}.",
+        f"Terms beside {yard.objective} make up {low:.0%} to {high:.0%} of the weighted loss in "
+        f"{yard.stage}; with that share rises {found}{also}.",
         f"smaller `weight`s of the terms beside {yard.objective} in the stage's `objectives`, or a "
         "lower `lr`.",
     )

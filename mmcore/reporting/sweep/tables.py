@@ -143,7 +143,7 @@ def _learning(grid: Grid) -> Table:
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
         LOSS: ("loss at the end", lambda value: f"{value:.3f}"),
         "converged": ("tokens to the common loss", thousands),
-        "variance": ("gradient variance", lambda value: f"{value:.3f}"),
+        "variance": ("gradient variance", lambda value: f"{value:.2g}"),
         "spikes": ("spikes", _count),
         "skipped": ("skipped", _count),
         "incidents": ("incidents", _count),

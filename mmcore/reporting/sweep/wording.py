@@ -18,7 +18,7 @@ class Wording:
         unit: of its differences, as they are shown.
         more, less: what a point with more, or with less, is called.
         factor: from the measure to the unit.
-        digits: behind the point.
+        form: of its numbers, as Python's format takes it, without a sign.
     """
 
     title: str
@@ -26,18 +26,20 @@ class Wording:
     more: str
     less: str
     factor: float = 1.0
-    digits: int = 3
+    form: str = ",.3f"
 
     def shown(self, value: float, sign: str = "") -> str:
-        return f"{self.factor * value:{sign},.{self.digits}f}"
+        return f"{self.factor * value:{sign}{self.form}}"
 
 
-OF_SCORES = Wording("", "points of a hundred", "better", "worse", factor=100.0, digits=1)
+OF_SCORES = Wording("", "points of a hundred", "better", "worse", factor=100.0, form=".1f")
 
 OF_LEARNING: Mapping[str, Wording] = {
     LOSS: Wording("loss", "nats", "higher", "lower"),
-    "converged": Wording("tokens to the common loss", "tokens", "slower", "faster", digits=0),
-    "variance": Wording("gradient variance", "of the mean squared", "less steady", "steadier"),
+    "converged": Wording("tokens to the common loss", "tokens", "slower", "faster", form=",.0f"),
+    "variance": Wording(
+        "gradient variance", "of the mean squared", "less steady", "steadier", form=".2g"
+    ),
 }
 """Those that points are compared in, besides scores."""
 
