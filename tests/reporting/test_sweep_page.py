@@ -123,6 +123,7 @@ def test_failed_and_unfinished_cells_are_named_and_counted_nowhere(make_sweep, t
     rest = {row["cell"]: row for row in rows(folder / "cells.csv") if row["outcome"] != "finished"}
     assert {cell: row["outcome"] for cell, row in rest.items()} == UNFINISHED
     assert rest["sampler=mlp,seed=2"]["reason"] == "the loss was nan | <b> at step 7"
+    assert rest["sampler=pooled,seed=2"]["reason"] == "at step 60 of about 60"
     summary = rows(folder / "summary.csv")
     assert {row["sampler"]: row["n"] for row in summary} == {"mlp": "2", "perceiver": "3"}
     pairs = {row["measure"]: row for row in rows(folder / "differences.csv")}

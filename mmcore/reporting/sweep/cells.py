@@ -10,7 +10,8 @@ from pathlib import Path
 import attrs
 
 from mmcore.evaluation.table import last_of_each_task
-from mmcore.interfaces import Evaluation, KindScore
+from mmcore.interfaces import METRICS, Evaluation, KindScore
+from mmcore.kit.json_lines import entries
 from mmcore.reporting import facts
 from mmcore.reporting.facts import Facts
 from mmcore.reporting.story import ReportError, Story
@@ -167,11 +168,20 @@ def read(folder: Path) -> SweepStory:
 
 def _cell(cell: Cell, outcome: Outcome | None, run: Path) -> Ran | LeftOut:
     if outcome is None:
-        begun = (run / RECIPE).is_file()
-        return LeftOut(cell, "unfinished" if begun else "waiting", "")
+        if not (run / RECIPE).is_file():
+            return LeftOut(cell, "waiting", "")
+        return LeftOut(cell, "unfinished", _reached(cell, run))
     if not outcome.finished:
         return LeftOut(cell, "failed", outcome.reason)
     try:
         return Ran(cell, outcome, read_story(run), facts.read(run))
     except ReportError as error:
         return LeftOut(cell, "finished, but cannot be read", str(error))
+
+
+def _reached(cell: Cell, run: Path) -> str:
+    """How far a run has come that has not ended."""
+    step = max(
+        (entry["step"] for entry in entries(run / METRICS) if "stage_step" in entry), default=0
+    )
+    return f"at step {step:,}" + (f" of about {cell.steps:,}" if cell.steps else "")

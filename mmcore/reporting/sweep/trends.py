@@ -54,8 +54,8 @@ class Trend:
     def __str__(self) -> str:
         if self.by_rank:
             return (
-                f"{self.name} (rank correlation {self.rho:+.2f} over {self.n} cells, reached by "
-                f"{self.p:.1%} of shuffled ones)"
+                f"{self.name} (rank correlation {self.rho:+.2f} over {self.n} cells, "
+                f"p {self.p:.1g} by shuffling them)"
             )
         assert self.apart is not None, "without ranks it is a pair that shows it"
         first, second = self.apart.first.name, self.apart.second.name
