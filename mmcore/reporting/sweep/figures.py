@@ -116,18 +116,31 @@ def _over_tokens(
             axis.set_xlabel("tokens in the stage")
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
             axis.set_xlim(left=0)
-            low, high = axis.get_ylim()
-            if log and low > 0 and high > 10 * low:
-                axis.set_yscale("log")
+        if log:
+            _log_scale(axes)
         axes[0].set_ylabel(unit)
 
     note = (
-        f"Mean over the seeds in {BINS} bins of tokens; the band reaches from the lowest seed to "
-        f"the highest.{more}"
+        f"Mean over the seeds in at most {BINS} bins of tokens; the band reaches from the lowest "
+        f"seed to the highest.{more}"
     )
     if len(story.shown) > len(points):
         note += f" The first {len(points)} points of {len(story.shown)}."
     return panels(name, title, note, len(stages), draw, legend=len(points) > 1)
+
+
+def _log_scale(axes: Sequence[Axes]) -> None:
+    """Of all panels or none: where any of them reaches far."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    bounds = [axis.dataLim.intervaly for axis in axes]
+    if min(low for low, _ in bounds) <= 0 or all(high < 5 * low for low, high in bounds):
+        return
+    for axis in axes:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _common_stages(story: SweepStory) -> list[str]:
