@@ -12,6 +12,7 @@ from rich.text import Text
 from mmcore.cli.errors import INTERRUPTED
 from mmcore.cli.sweep_display import SweepDisplay
 from mmcore.run_folder.folder import locked
+from mmcore.running.run import check_processes
 from mmcore.sweeps.costs import Machine, measured_rate
 from mmcore.sweeps.entering import enter
 from mmcore.sweeps.folder import is_sweep, read
@@ -39,7 +40,7 @@ def show_plan(
         return
     console = Console()
     for line in plan_lines(prepared, machine, parallel, speed):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=isinstance(line, Text))
 
 
 def _speed(file: SweepFile, machine: Machine) -> tuple[Machine, str]:
@@ -85,8 +86,11 @@ def run(
 
     Raises:
         RecipeError: cells differ in what must be equal.
+        RunError: an engine runs on one process, and cells are to have more.
         SweepFolderError, RunFolderError: the folder is another sweep's, or in use.
     """
+    for cell in cells:
+        check_processes(cell.recipe, procs)
     console = Console()
     with console.status("planning the cells"):
         prepared = prepare(file, cells, runs_here=True)
