@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from mmcore.cli.report import command
 from mmcore.interfaces import KindScore
 from mmcore.reporting.sweep.cells import number, numeric, read
+from mmcore.reporting.sweep.curves import band
 from mmcore.reporting.sweep.differences import compared
-from mmcore.reporting.sweep.figures import band, pictures
+from mmcore.reporting.sweep.figures import pictures
 from mmcore.reporting.sweep.learning import reached
 from mmcore.reporting.sweep.measures import grid
 from mmcore.reporting.sweep.reading import reading

@@ -20,6 +20,9 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 DASHES = ("-", "--", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+MOST_LINES = 12
+"""More are not told apart by eye: the others are left to the tables, and that is said."""
+
 DPI = 150
 WIDTH = 8.6
 """Inches, of every picture."""
