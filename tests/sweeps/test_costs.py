@@ -33,7 +33,7 @@ def matched(cells, what, set_):
 
 
 def test_a_cell_costs_what_the_plan_of_its_recipe_says(cells):
-    file, made = cells()
+    _, made = cells()
     told = []
     found = costs(made, Machine(rate=1e9), told.append)
     assert told == ["queries=2,seed=1", "queries=4,seed=1"], "seeds of a point are planned once"
@@ -45,7 +45,6 @@ def test_a_cell_costs_what_the_plan_of_its_recipe_says(cells):
         assert cost.seconds == planned.flops / 1e9
         assert cost.fits is None
     assert found[0].cell.tokens == 6 * 4 * 96 + 6 * 4 * 128
-    assert prepare(file, made).sweep.cells == tuple(one.cell for one in found)
 
 
 def test_a_gpu_gives_hours_and_says_whether_it_fits(cells):

@@ -4,9 +4,11 @@ import attrs
 import pytest
 
 from mmcore.run_folder.folder import RECIPE
+from mmcore.sweeps.costs import CellCost
 from mmcore.sweeps.entering import enter, recipe_path
 from mmcore.sweeps.folder import (
     OUTCOMES,
+    Cell,
     Outcome,
     SweepFolderError,
     cells_text,
@@ -16,7 +18,7 @@ from mmcore.sweeps.folder import (
 )
 from mmcore.sweeps.going import append, chosen, left
 from mmcore.sweeps.load import load_sweep
-from mmcore.sweeps.prepared import prepare
+from mmcore.sweeps.prepared import Prepared
 from mmcore.sweeps.recipes import load_cells
 
 
@@ -27,7 +29,8 @@ def entered(cells, tmp_path):
 
     def into(*overrides, threads=1):
         file, made = cells(TEXT, *overrides)
-        return enter(folder, prepare(file, made), threads)
+        costs = tuple(map(cost, made))  # what `mmcore plan` would say has tests of its own
+        return enter(folder, Prepared(file=file, cells=made, costs=costs, wrong=()), threads)
 
     return into
 
@@ -38,6 +41,19 @@ name = "queries"
 key = "model.token_sampler.queries"
 values = [2, 4]
 """
+
+
+def cost(cell):
+    chosen = cell.combination
+    planned = Cell(
+        id=cell.id,
+        labels=dict(chosen.labels),
+        seed=chosen.seed,
+        overrides=chosen.overrides,
+        tokens=5376.0,
+        flops=10**9,
+    )
+    return CellCost(cell=planned, seconds=None, fits=None, memory=1)
 
 
 def begin(folder, cell):
