@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -22,6 +22,13 @@ INCIDENTS = (COLOURS[7], COLOURS[3], COLOURS[4])
 INK, QUIET = "#1d1f23", "#8a8f98"
 SIZE = (8.6, 3.3)
 """Inches."""
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": QUIET, "xtick.color": INK, "ytick.color": INK, "axes.grid": True,
+    "grid.color": "#e4e4df", "grid.linewidth": 0.7, "svg.hashsalt": "mmcore",
+}  # fmt: skip
+"""Of all our curves."""
 
 SPLIT = {
     "time/data_wait": "wait for data",
@@ -222,11 +229,7 @@ def _figure(story: Story, title: str, note: str, draw: Callable[[Axes], None]) -
     from matplotlib.figure import Figure as Drawn
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    with matplotlib.rc_context({
-            "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-            "axes.edgecolor": QUIET, "xtick.color": INK, "ytick.color": INK, "axes.grid": True,
-            "grid.color": "#e4e4df", "grid.linewidth": 0.7, "svg.hashsalt": "mmcore",
-    }):  # fmt: skip
+    with matplotlib.rc_context(STYLE):
         figure = Drawn(figsize=SIZE, layout="constrained", facecolor="white")
         FigureCanvasSVG(figure)
         axis = figure.subplots()

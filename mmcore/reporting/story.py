@@ -16,6 +16,7 @@ from mmcore.kit.json_lines import entries
 from mmcore.run_folder.folder import ENVIRONMENT, RECIPE
 from mmcore.run_folder.incident_log import FILE as INCIDENTS
 from mmcore.run_folder.validation_log import read as read_validations
+from mmcore.sweeps.folder import CELLS
 
 Line = Mapping[str, Any]
 
@@ -66,7 +67,9 @@ def read(folder: Path) -> Story:
         ReportError: it is no run folder, or has no step yet, or nothing wrote the steps down.
     """
     if not (folder / RECIPE).is_file():
-        raise ReportError(f"{str(folder)!r} is no run folder: it has no {RECIPE}")
+        raise ReportError(
+            f"{str(folder)!r} is no run folder: it has no {RECIPE}; a sweep's has {CELLS}"
+        )
     lines = [_measured(line) for line in entries(folder / METRICS)]
     steps = [line for line in lines if "stage_step" in line]
     if not steps:

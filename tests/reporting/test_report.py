@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mmcore.interfaces import Evaluation, KindScore
 from mmcore.reporting.durations import duration
+from mmcore.reporting.facts import Facts
 from mmcore.reporting.figures import figures
 from mmcore.reporting.page import render
 from mmcore.reporting.stages import stage_rows, time_shares
@@ -108,11 +109,11 @@ def test_a_validation_that_was_not_finite_is_never_the_best(folder) -> None:
     assert [row.best for row in stage_rows(read(folder))] == [3.0, 2.0]
     (folder / "validations.jsonl").write_text(f"{json.dumps(broken)}\n")
     assert [row.best for row in stage_rows(read(folder))] == [None, None]
-    assert "Validation" in render(read(folder))
+    assert "Validation" in render(read(folder), Facts())
 
 
 def test_the_page_says_it_and_asks_nothing_of_any_server(folder) -> None:
-    page = render(read(folder))
+    page = render(read(folder), Facts())
     for words in (
         "a &amp; b", "the &lt;loss&gt; was nan", "not finite", "and 2 more", "2 processes",
         "3.000 <small>at step 1", "2 times", "75 [50, 90]", "after sft",
@@ -130,7 +131,7 @@ def test_every_picture_can_be_drawn(folder) -> None:
     ]  # fmt: skip
     for one in found:
         assert ElementTree.fromstring(one.svg).tag.endswith("svg")
-    pictures = re.findall(r"svg\+xml;base64,([^\"]+)", render(read(folder)))
+    pictures = re.findall(r"svg\+xml;base64,([^\"]+)", render(read(folder), Facts()))
     assert [base64.b64decode(one).decode() for one in pictures] == [one.svg for one in found]
 
 
@@ -140,7 +141,7 @@ def test_a_run_without_validation_mfu_or_incidents_has_a_page_too(folder) -> Non
     plain = step(1, "base")
     del plain["mfu"]
     (folder / "metrics.jsonl").write_text(json.dumps(plain) + "\n")
-    page = render(read(folder))
+    page = render(read(folder), Facts())
     for words in ("MFU", "alidation", "Incidents", "Evaluations", "not finite"):
         assert words not in page
     assert "Where the time goes" in page

@@ -1,0 +1,53 @@
+"""How differences of a measure are said: its unit, and what more and less of it are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from mmcore.reporting.sweep.measures import LOSS
+
+
+@attrs.frozen
+class Wording:
+    """Of a measure.
+
+    Attributes:
+        title: what it is called in text; empty for its own name.
+        unit: of its differences, as they are shown.
+        more, less: what a point with more, or with less, is called.
+        factor: from the measure to the unit.
+        form: of its numbers, as Python's format takes it, without a sign.
+    """
+
+    title: str
+    unit: str
+    more: str
+    less: str
+    factor: float = 1.0
+    form: str = ",.3f"
+
+    def shown(self, value: float, sign: str = "") -> str:
+        return f"{self.factor * value:{sign}{self.form}}"
+
+
+OF_SCORES = Wording("", "points of a hundred", "better", "worse", factor=100.0, form=".1f")
+
+OF_LEARNING: Mapping[str, Wording] = {
+    LOSS: Wording("loss", "nats", "higher", "lower"),
+    "converged": Wording("tokens to the common loss", "tokens", "slower", "faster", form=",.0f"),
+    "variance": Wording(
+        "gradient variance", "of the mean squared", "less steady", "steadier", form=".2g"
+    ),
+}
+"""Those that points are compared in, besides scores."""
+
+
+def wording(measure: str) -> Wording:
+    return OF_LEARNING.get(measure, OF_SCORES)
+
+
+def title(measure: str) -> str:
+    """What a measure is called in text."""
+    return wording(measure).title or measure
