@@ -15,7 +15,8 @@ from mmcore.benchmarks.workload import (
     made_up_examples,
     read_workload,
 )
-from mmcore.interfaces import ViewFormat
+from mmcore.data.pair_texts import PairTexts
+from mmcore.interfaces import PAIR_IDS, PAIR_VIEW, PAIR_WEIGHT, ViewFormat
 from mmcore_tiling.spec import SingleTilerSpec
 
 VIEW = ViewFormat(size=28, patch_rows=2, patch_cols=2, patch_size=14)
@@ -115,3 +116,18 @@ def test_an_id_that_the_model_does_not_have_is_named():
     check_ids(workload, 11)
     with pytest.raises(ValueError, match=r"w\.json: sample 1 has the id 10, wanted 0 to 9, or -1"):
         check_ids(workload, 10)
+
+
+def test_an_example_with_one_picture_is_a_pair_where_the_stage_compares():
+    texts = PairTexts(lambda words: [7, *words.encode(), 8], 5)
+    packing = attrs.evolve(PLAIN, pair_texts=texts)
+    one = Example((1, -1, 2), prompt=1, sizes=((9, 9),))
+    two = Example((1, -1, -1, 2), prompt=1, sizes=((9, 9), (9, 9)))
+    [batch] = packing.packs([two, one])
+    assert batch.aux[PAIR_IDS].tolist() == [[7] * 5]
+    assert batch.aux[PAIR_VIEW].tolist() == [2]
+    assert batch.aux[PAIR_WEIGHT].tolist() == [1.0]
+    [words] = packing.packs([Example((1, 2, 3), prompt=1, sizes=())])
+    assert words.aux[PAIR_WEIGHT].tolist() == [0.0]
+    [plain] = PLAIN.packs([one])
+    assert plain.aux == {}

@@ -28,6 +28,7 @@ def shown(sampler):
         ("mlp", "729 tokens per view of 27 x 27 patches, 1 to 1", "196 tokens per view"),
         ("pixel-shuffle", "refused: factor is 2, wanted a divisor of both", "49 tokens per view"),
         ("c-abstractor", "144 tokens per view of 27 x 27 patches, 5.06 to 1", "1.36 to 1"),
+        ("qformer", "32 tokens per view of 27 x 27 patches, 22.8 to 1", "6.12 to 1"),
     ],
 )
 def test_show_says_tokens_of_a_tile_and_compression(sampler, tile, small):

@@ -44,7 +44,6 @@ def test_a_stage_with_texts_and_one_without(workplace):
     assert "token_sampler:" in output
     plan = workplace.mmcore("plan", "mini.toml", *overrides())
     assert "token_sampler (qformer)" in plan
-    workplace.mmcore("bench", "mini.toml", *overrides(), "--steps", "1")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 
 import mmcore
 from mmcore.recipe import RecipeError
+from mmcore_samplers.qformer_spec import QFormerSpec
 
 TINY = Path(__file__).parents[3] / "recipes" / "blip3_tiny.toml"
 
@@ -37,3 +38,34 @@ def test_a_grid_that_the_cells_do_not_divide():
     assert "does not fit the encoder's views of 5 x 5 patches: pool is 2, wanted" in refused(
         *changes
     )
+
+
+PAIRS = "stages.pretrain-base.objectives=[{use = 'itc'}, {use = 'itm'}, {use = 'itg'}]"
+TRAINS = "stages.pretrain-base.train=['token_sampler']"
+QFORMER = "model.token_sampler={use = 'qformer'}"
+
+
+def test_objectives_that_compare_want_a_sampler_that_reads():
+    said = refused(PAIRS, TRAINS)
+    for objective, need in (("itc", "contrast"), ("itm", "contrast, match"), ("itg", "caption")):
+        assert (
+            f"{objective!r} needs {need} of the token sampler; 'perceiver' provides nothing "
+            "beyond tokens" in said
+        )
+    said = refused(PAIRS, TRAINS, "model.token_sampler={use = 'qformer', text_tower = false}")
+    assert (
+        "'itm' needs contrast, match of the token sampler; 'qformer' provides nothing beyond"
+        in said
+    )
+    mmcore.load_recipe(TINY, [PAIRS, TRAINS, QFORMER])
+
+
+def test_objectives_that_compare_want_pictures_of_one_view():
+    tiler = "stages.pretrain-base.tiler={use = 'anyres'}"
+    said = refused(PAIRS, TRAINS, QFORMER, tiler)
+    assert "'itc' compares a picture in one view with its text; the tiler 'anyres' makes up" in said
+
+
+def test_another_sampler_begins_from_its_own_defaults():
+    recipe = mmcore.load_recipe(TINY.parent / "blip3_14b.toml", ["model.token_sampler.use=qformer"])
+    assert recipe.model.token_sampler == QFormerSpec()
