@@ -41,7 +41,7 @@ def measure_stage(recipe: Recipe, stage: Stage, steps: int) -> StageTimes:
         ValueError: the recipe's model or engine cannot run here.
     """
     world = World(device=this_device())
-    prepared = assemble.preparer(recipe.model, stage, recipe.model.llm.text())
+    prepared = assemble.training_preparer(recipe.model, stage, recipe.model.llm.text())
     data_seconds = []
     loader = assemble.pack_loader(recipe, stage, prepared, world)
     loader.next_step()

@@ -1,7 +1,8 @@
 """Samples and their tiles become one PackedBatch; the label shift is made here and nowhere else.
 
 Letters: T packed tokens, N views, P patches of a view, I tokens of an instruction, K image
-tokens, L labelled positions, S sequences of the pack, C/H/W channels, height, width.
+tokens, L labelled positions, S sequences of the pack, D encoder width, C/H/W channels, height,
+width.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmcore.data.cached_views import side_by_side
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import PackedBatch, Segment, TextFormat, Tiles, ViewFormat
 
@@ -24,6 +26,7 @@ def collate(
     view: ViewFormat,
     tokens_per_view: int,
     lane: int,
+    blank_1PD: torch.Tensor | None = None,
 ) -> PackedBatch:
     """One pack of at least one sample.
 
@@ -34,6 +37,7 @@ def collate(
         view: shape of the blank view of a pack without pictures.
         tokens_per_view: how many positions a view, or another group of patches, fills.
         lane: the lane that the pack was made in.
+        blank_1PD: where features travel in place of pixels, those of a pack without pictures.
     """
     assert samples, "a pack holds at least one sample"
     sequences = [sequence for sample in samples for sequence in sample.sequences]
@@ -43,6 +47,7 @@ def collate(
     labels = [np.flatnonzero(sequence.learned_T[1:]) for sequence in sequences]
     views = [one for picture in tiles for one in picture]
     pixels_NCHW, patch_mask_NP = _views(views, view)
+    features_NPD = side_by_side(views, blank_1PD)
     instruction_ids_NI, instruction_mask_NI = _instructions(samples)
     preferences = [preference for sample in samples for preference in _preferences(sample)]
     segments = tuple(
@@ -74,12 +79,15 @@ def collate(
         instruction_mask_NI=instruction_mask_NI,
         segments=segments,
         lane=lane,
+        features_NPD=features_NPD,
     )
 
 
-def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
-    """What a rank runs that has no lane left, to stay in step: one token, one blank view, one
-    label row of weight zero, no samples."""
+def blank_batch(
+    view: ViewFormat, text: TextFormat, blank_1PD: torch.Tensor | None = None
+) -> PackedBatch:
+    """What a rank runs that has no lane left, to stay in step: one token, one blank view (as
+    pixels, or as features where these travel), one label row of weight zero, no samples."""
     pixels_NCHW, patch_mask_NP = _views([], view)
     nothing = np.zeros(0, dtype=np.int64)
     return _batch(
@@ -96,6 +104,7 @@ def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
         instruction_mask_NI=None,
         segments=(),
         lane=-1,
+        features_NPD=blank_1PD,
     )
 
 
@@ -114,6 +123,7 @@ def _batch(
     instruction_mask_NI: NDArray[np.bool_] | None,
     segments: tuple[Segment, ...],
     lane: int,
+    features_NPD: torch.Tensor | None,
 ) -> PackedBatch:
     position_ids_T = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
     if len(label_index_L):
@@ -133,7 +143,7 @@ def _batch(
         label_index_L=torch.from_numpy(label_index_L),
         targets_L=torch.from_numpy(targets_L.copy()),
         label_weight_L=torch.from_numpy(label_weight_L),
-        pixels_NCHW=torch.from_numpy(pixels_NCHW),
+        pixels_NCHW=torch.from_numpy(pixels_NCHW if features_NPD is None else pixels_NCHW[:0]),
         patch_mask_NP=torch.from_numpy(patch_mask_NP),
         patch_order_NP=_tensor(patch_order_NP),
         image_token_index_K=torch.from_numpy(image_token_index_K),
@@ -143,6 +153,7 @@ def _batch(
         label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
         segments=segments,
         lane=lane,
+        features_NPD=features_NPD,
     )
 
 

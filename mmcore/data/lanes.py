@@ -136,6 +136,7 @@ class Lane:
             view=preparer.view,
             tokens_per_view=preparer.tokens_per_view,
             lane=self._number,
+            blank_1PD=preparer.blank_features,
         )
         self._packs += 1
         for sample in samples:

@@ -128,6 +128,7 @@ class VisionLanguageModel(nn.Module):
         patch_order_NP: torch.Tensor | None,
         instruction_NIE: torch.Tensor | None = None,
         instruction_mask_NI: torch.Tensor | None = None,
+        features_NPD: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """``tokens_NQE`` of views; see ``PackedBatch`` for what they are made of.
 
@@ -135,15 +136,25 @@ class VisionLanguageModel(nn.Module):
             pixels_NCHW, patch_mask_NP, patch_order_NP: the views.
             instruction_NIE: embeddings of their instructions, where the token sampler reads them.
             instruction_mask_NI: which of these are there.
+            features_NPD: what the encoder makes of the views, where that is known: then it is not
+                entered, and pixels are not looked at.
         """
-        learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
-        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            features_NPD = self.encoder(pixels_NCHW)
+        if features_NPD is None:
+            features_NPD = self._features(pixels_NCHW)
+        else:  # they may have been kept in fewer bits
+            features_NPD = features_NPD.to(next(self.encoder.parameters()).dtype)
         if patch_order_NP is not None:
             features_NPD = features_NPD.flatten(0, 1)[patch_order_NP]
         asked = () if instruction_NIE is None else (instruction_NIE, instruction_mask_NI)
         tokens_NQE: torch.Tensor = self.token_sampler(features_NPD, patch_mask_NP, *asked)
         return tokens_NQE
+
+    def _features(self, pixels_NCHW: torch.Tensor) -> torch.Tensor:
+        """``features_NPD``; without a graph where the encoder is frozen."""
+        learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            features_NPD: torch.Tensor = self.encoder(pixels_NCHW)
+        return features_NPD
 
     def _spliced(self, batch: PackedBatch) -> torch.Tensor:
         x_TE, instruction_NIE = self._embedded(batch)
@@ -153,6 +164,7 @@ class VisionLanguageModel(nn.Module):
             batch.patch_order_NP,
             instruction_NIE,
             batch.instruction_mask_NI,
+            batch.features_NPD,
         )
         return splice(x_TE, tokens_NQE, batch.image_token_index_K, batch.image_token_source_K)
 

@@ -1,7 +1,7 @@
 """A full pack of a stage, without values: what its batch table allows at most.
 
 Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-I tokens of an instruction, C/H/W channels, height, width.
+I tokens of an instruction, D encoder width, C/H/W channels, height, width.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from mmcore.data.most_views import most_views
 from mmcore.interfaces import PackedBatch, ViewFormat
-from mmcore.recipe import ModelTable, Stage
+from mmcore.recipe import ModelTable, Stage, feature_folders
 
 SAMPLES = 4
 """Samples of the pack; only attention's work depends on how many there are."""
@@ -32,6 +32,8 @@ class PackSize:
         groups: of patches that the token sampler is given; as a rule the views.
         patches: of a group.
         instruction: tokens of a group's instruction that the token sampler reads.
+        features: width of the encoder's features, where the pack brings these instead of pixels;
+            else 0.
     """
 
     tokens: int
@@ -42,6 +44,7 @@ class PackSize:
     groups: int
     patches: int
     instruction: int = 0
+    features: int = 0
 
 
 def full_pack(model: ModelTable, stage: Stage) -> PackSize:
@@ -54,7 +57,10 @@ def full_pack(model: ModelTable, stage: Stage) -> PackSize:
     views, groups = most_views(stage.tiler, stage.batch.max_views, room)
     patches = max(stage.tiler.group_sizes(view))
     instruction = model.token_sampler.max_instruction
-    return PackSize(tokens, views, samples, tokens_per_view, view, groups, patches, instruction)
+    features = model.encoder.feature_width if feature_folders(stage) else 0
+    return PackSize(
+        tokens, views, samples, tokens_per_view, view, groups, patches, instruction, features
+    )
 
 
 def batch_on_meta(size: PackSize) -> PackedBatch:
@@ -64,6 +70,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
     lengths = tuple(whole + (number < rest) for number in range(size.samples))
     L = T - size.samples
     asked = size.groups, size.instruction
+    pixels = 0 if size.features else N
     with torch.device("meta"):
         return PackedBatch(
             input_ids_T=torch.empty(T, dtype=torch.int64),
@@ -73,7 +80,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             label_index_L=torch.empty(L, dtype=torch.int64),
             targets_L=torch.empty(L, dtype=torch.int64),
             label_weight_L=torch.empty(L, dtype=torch.float32),
-            pixels_NCHW=torch.empty(N, 3, view.size, view.size, dtype=torch.uint8),
+            pixels_NCHW=torch.empty(pixels, 3, view.size, view.size, dtype=torch.uint8),
             patch_mask_NP=torch.empty(size.groups, size.patches, dtype=torch.bool),
             image_token_index_K=torch.empty(size.groups * size.tokens_per_view, dtype=torch.int64),
             label_segment_L=torch.empty(L, dtype=torch.int32),
@@ -82,6 +89,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             else None,
             instruction_ids_NI=torch.empty(asked, dtype=torch.int64) if size.instruction else None,
             instruction_mask_NI=torch.empty(asked, dtype=torch.bool) if size.instruction else None,
+            features_NPD=torch.empty(N, view.patches, size.features) if size.features else None,
         )
 
 

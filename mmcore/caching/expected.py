@@ -1,0 +1,73 @@
+"""What the folders of features that a stage names must have been made with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmcore.data.feature_header import FeatureHeader, FeaturesError, Stored, read_header
+from mmcore.recipe import Recipe, Stage, feature_folders
+from mmcore.recipe.write import to_plain
+
+WITHOUT_EFFECT = ("weights", "recompute")
+"""Keys of an encoder that do not change what it computes from its values: where they came from,
+since the values themselves have a fingerprint, and what is computed twice to save memory."""
+
+
+def expected(
+    recipe: Recipe, stage: Stage, weights: str = "", stored: Stored = "fp32"
+) -> FeatureHeader:
+    """The header of features that the stage could be trained on.
+
+    Args:
+        recipe: the stage's.
+        stage: any.
+        weights: fingerprint of its encoder's values; empty where they are not known yet.
+        stored: number format in which they are kept, which a stage leaves open.
+    """
+    encoder = recipe.model.encoder
+    table = to_plain(encoder)
+    assert isinstance(table, dict)
+    return FeatureHeader(
+        encoder={key: value for key, value in table.items() if key not in WITHOUT_EFFECT},
+        weights=weights,
+        tiler=to_plain(stage.tiler),
+        computed=recipe.engine.precision,
+        stored=stored,
+        patches=encoder.view.patches,
+        width=encoder.feature_width,
+    )
+
+
+def check_folders(recipe: Recipe, stage: Stage, weights: str = "") -> None:
+    """Whether the stage can be trained on the features in its folders; it imports no torch.
+
+    Args:
+        recipe: the stage's.
+        stage: one that names folders, or none.
+        weights: fingerprint of its encoder's values; empty where they are not known yet.
+
+    Raises:
+        FeaturesError: a folder has none, or those of another encoder, tiler or number format; all
+            folders and differences at once.
+    """
+    faults = list(_faults(recipe, stage, weights))
+    if faults:
+        raise FeaturesError("; ".join(faults))
+
+
+def _faults(recipe: Recipe, stage: Stage, weights: str) -> Iterator[str]:
+    wanted = expected(recipe, stage, weights)
+    for folder in feature_folders(stage):
+        header = read_header(Path(folder))
+        if header is None:
+            yield (
+                f"stage {stage.name!r}: {folder} holds no features of its pictures; `mmcore data "
+                f"cache RECIPE --stage {stage.name}` makes them"
+            )
+        elif found := list(header.differences(wanted)):
+            yield (
+                f"stage {stage.name!r}: the features in {folder} are of another encoder, tiler or "
+                f"number format: {'; '.join(found)}. Name another folder, or delete this one, and "
+                f"make them with `mmcore data cache RECIPE --stage {stage.name}`"
+            )
