@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mmcore.data.feature_header import FeatureHeader, FeaturesError, Stored, read_header
@@ -39,21 +39,25 @@ def expected(
     )
 
 
-def check_folders(recipe: Recipe, stage: Stage, weights: str = "") -> None:
-    """Whether the stage can be trained on the features in its folders; it imports no torch.
+def check_folders(recipe: Recipe, stages: Iterable[Stage], weights: str = "") -> None:
+    """Whether stages can be trained on the features in their folders; it imports no torch.
 
     Args:
-        recipe: the stage's.
-        stage: one that names folders, or none.
-        weights: fingerprint of its encoder's values; empty where they are not known yet.
+        recipe: the stages'.
+        stages: any; of those that name no folder there is nothing to check.
+        weights: fingerprint of their encoder's values; empty where they are not known yet.
 
     Raises:
         FeaturesError: a folder has none, or those of another encoder, tiler or number format; all
             folders and differences at once.
     """
-    faults = list(_faults(recipe, stage, weights))
+    faults: dict[str, list[str]] = {}
+    for stage in stages:
+        for fault in _faults(recipe, stage, weights):
+            faults.setdefault(fault, []).append(repr(stage.name))
     if faults:
-        raise FeaturesError("; ".join(faults))
+        told = [f"stage {' and '.join(names)}: {fault}" for fault, names in faults.items()]
+        raise FeaturesError("; ".join(told))
 
 
 def _faults(recipe: Recipe, stage: Stage, weights: str) -> Iterator[str]:
@@ -61,13 +65,10 @@ def _faults(recipe: Recipe, stage: Stage, weights: str) -> Iterator[str]:
     for folder in feature_folders(stage):
         header = read_header(Path(folder))
         if header is None:
-            yield (
-                f"stage {stage.name!r}: {folder} holds no features of its pictures; `mmcore data "
-                f"cache RECIPE --stage {stage.name}` makes them"
-            )
+            yield f"{folder} holds no features; `mmcore data cache RECIPE` makes them"
         elif found := list(header.differences(wanted)):
             yield (
-                f"stage {stage.name!r}: the features in {folder} are of another encoder, tiler or "
-                f"number format: {'; '.join(found)}. Name another folder, or delete this one, and "
-                f"make them with `mmcore data cache RECIPE --stage {stage.name}`"
+                f"the features in {folder} are of another encoder, tiler or number format: "
+                f"{'; '.join(found)}. Name another folder, or delete this one, and make them with "
+                "`mmcore data cache RECIPE`"
             )

@@ -104,6 +104,11 @@ class FeatureStore:
         dtype = torch.float32 if header.stored == "fp32" else torch.bfloat16
         return torch.zeros(1, view.patches, header.width, dtype=dtype)
 
+    def summary(self) -> str:
+        """What there is, in words."""
+        where, stored = " and ".join(self._folders), self._opened.header.stored
+        return f"pictures: features of {self.entries:,} are read from {where} ({stored})"
+
     @property
     def entries(self) -> int:
         """How many pictures there are, counted once for every way in which they are cut."""

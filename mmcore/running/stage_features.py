@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mmcore.caching.expected import check_folders
 from mmcore.caching.fingerprint import encoder_fingerprint
+from mmcore.data.prepare import Preparer
 from mmcore.model.initial import Initial
 from mmcore.recipe import Recipe, Stage, feature_folders
 from mmcore.running.starting import Span
@@ -24,8 +25,7 @@ def check_tables(recipe: Recipe, wanted: Span, done: Progress | None) -> None:
     Raises:
         FeaturesError: one is not.
     """
-    for stage in _ahead(recipe, wanted, done):
-        check_folders(recipe, stage)
+    check_folders(recipe, _ahead(recipe, wanted, done))
 
 
 def check_values(recipe: Recipe, stages: Iterable[Stage], initial: Initial) -> None:
@@ -41,9 +41,7 @@ def check_values(recipe: Recipe, stages: Iterable[Stage], initial: Initial) -> N
     """
     naming = [stage for stage in stages if feature_folders(stage)]
     if naming:
-        weights = encoder_fingerprint(initial)
-        for stage in naming:
-            check_folders(recipe, stage, weights)
+        check_folders(recipe, naming, encoder_fingerprint(initial))
 
 
 def with_this_encoder(stages: Sequence[Stage]) -> Iterator[Stage]:
@@ -52,6 +50,15 @@ def with_this_encoder(stages: Sequence[Stage]) -> Iterator[Stage]:
         if any(part.part == "encoder" for part in stage.train):
             return
         yield stage
+
+
+def told(prepared: Preparer) -> list[str]:
+    """What a stage says of its features as it starts; nothing where it encodes its pictures.
+
+    Raises:
+        FeaturesError: a file of them is damaged.
+    """
+    return [] if prepared.features is None else [prepared.features.summary()]
 
 
 def _ahead(recipe: Recipe, wanted: Span, done: Progress | None) -> Sequence[Stage]:

@@ -37,7 +37,7 @@ from mmcore.run_folder.folder import (
     write_whole,
 )
 from mmcore.running.making_up import make_up
-from mmcore.running.stage_features import check_values, with_this_encoder
+from mmcore.running.stage_features import check_values, told, with_this_encoder
 from mmcore.running.stage_measures import measured
 from mmcore.running.stage_validation import stage_validation
 from mmcore.running.starting import Span, initial_from
@@ -120,7 +120,8 @@ class Stages:
             learning, model, lanes = self._started(stage, goes_on=progress.stage_step > 0)
             closing.callback(learning.engine.close)
             largest = self._largest(prepared)
-            self._tell_start(progress, (*map(_learns, learning.parts), *audited))
+            parts = map(_learns, learning.parts)
+            self._tell_start(progress, (*parts, *told(prepared), *audited))
             loader = assemble.pack_loader(self._recipe, stage, prepared, self._world, lanes)
             closing.callback(loader.close)
             validation = None
