@@ -35,6 +35,12 @@ class Gain:
         return [_step(one) / _step(other) for one, other in self._rounds]
 
     @property
+    def cpu_ratios(self) -> list[float]:
+        """How many times as much processor time a step takes without features, its data included,
+        round by round: of a busy machine the fairer figure."""
+        return [_cpu(one) / _cpu(other) for one, other in self._rounds]
+
+    @property
     def data_ratios(self) -> list[float]:
         """The same of making a step's packs ready, with nothing beside it."""
         return [_data(one) / _data(other) for one, other in self._rounds]
@@ -45,8 +51,11 @@ class Gain:
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``: what was measured, and the ratios that follow."""
-        ratios = {"step_ratios": self.step_ratios, "data_ratios": self.data_ratios}
-        return attrs.asdict(self) | ratios
+        return attrs.asdict(self) | {
+            "step_ratios": self.step_ratios,
+            "cpu_ratios": self.cpu_ratios,
+            "data_ratios": self.data_ratios,
+        }
 
 
 def measure_gain(
@@ -85,6 +94,10 @@ def measure_gain(
 
 def _step(times: StageTimes) -> float:
     return statistics.median(times.step_seconds)
+
+
+def _cpu(times: StageTimes) -> float:
+    return statistics.median(times.step_cpu_seconds)
 
 
 def _data(times: StageTimes) -> float:

@@ -82,9 +82,16 @@ def _tell(gain: Gain) -> None:
         seconds = [one for times in rounds for one in times.step_seconds]
         click.echo(spread_line(f"  step, {name}", seconds, "s"))
     for name, rounds in ways.items():
+        seconds = [one for times in rounds for one in times.step_cpu_seconds]
+        click.echo(spread_line(f"  its processor time, {name}", seconds, "s"))
+    for name, rounds in ways.items():
         seconds = [one for times in rounds for one in times.data_seconds]
         click.echo(spread_line(f"  its packs alone, {name}", seconds, "s"))
     click.echo(spread_line("  step, encoded / cached, by round", gain.step_ratios, "x"))
+    click.echo(spread_line("  processor, encoded / cached, by round", gain.cpu_ratios, "x"))
     click.echo(spread_line("  packs, encoded / cached, by round", gain.data_ratios, "x"))
-    ratio = statistics.median(gain.step_ratios)
-    click.echo(f"  a step with cached features is {ratio:.2f} times as fast")
+    faster, less = (statistics.median(one) for one in (gain.step_ratios, gain.cpu_ratios))
+    click.echo(
+        f"  with cached features a step is {faster:.2f} times as fast, and takes 1/{less:.2f} of "
+        "the processor time"
+    )

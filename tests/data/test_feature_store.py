@@ -14,6 +14,7 @@ from mmcore.data.cached_views import CachedViews
 from mmcore.data.feature_chunks import Entry, write_chunk
 from mmcore.data.feature_header import HEADER, FeatureHeader, FeaturesError, read_header
 from mmcore.data.feature_store import FeatureStore, MissingFeatures, key_of
+from mmcore.data.largest import largest_pack
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import ImageRef, Rejection, SampleKey, TilePlan
 
@@ -173,3 +174,14 @@ def test_a_file_that_is_no_header_is_named(tmp_path, text, said) -> None:
     (tmp_path / HEADER).write_text(text)
     with pytest.raises(FeaturesError, match=rf"features\.json .*{said}|features\.json is {said}"):
         read_header(tmp_path)
+
+
+def test_the_largest_pack_brings_features_as_well(tmp_path, preparer) -> None:
+    keep(tmp_path / "f", 0, {b"0" * 16: views(1, 0)})
+    prepare = preparer()
+    cached = attrs.evolve(prepare, features=FeatureStore([str(tmp_path / "f")]))
+    pixels, features = largest_pack(prepare), largest_pack(cached)
+    assert len(features.pixels_NCHW) == 0
+    shape = len(pixels.pixels_NCHW), prepare.view.patches, HEAD.width
+    assert features.features_NPD.shape == shape
+    assert torch.equal(features.image_token_index_K, pixels.image_token_index_K)

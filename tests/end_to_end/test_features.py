@@ -112,11 +112,6 @@ def test_a_picture_without_features_stops_the_run_and_says_what_adds_it(trained)
     assert "has no features in cache/answers; `mmcore data cache RECIPE` adds what" in said
 
 
-def test_a_rehearsal_encodes_its_own_pictures(workplace) -> None:
-    output = workplace.mmcore("run", "mini.toml", "--rehearse", "--set", FOLDER)
-    assert "features: not read; pictures are encoded" in output
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [
