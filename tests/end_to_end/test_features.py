@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -69,6 +70,22 @@ def test_training_on_features_is_training_on_pictures_to_the_last_bit(trained) -
     assert not stopped.finished
     answers(trained, "both")
     assert steps(trained, "both") == steps(trained, "plain")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="DeepSpeed is installed on Linux only")
+@pytest.mark.parametrize("zero", [0, 3])
+def test_ranks_stay_in_step_where_one_of_them_runs_blank_packs(trained, zero) -> None:
+    trained.mmcore("data", "cache", "mini.toml", "--set", FOLDER, "--from", "runs/mini")
+    three = ("--set", "data.lanes=3", "--set", "stages.*.batch.packs_per_step=3")
+    answers(trained, "plain", *three)
+    trained.typed(
+        *("run", "mini.toml", "--stage", "answers", "--from", "runs/mini", "--procs", "2"),
+        *("--set", "name=two", "--set", FOLDER, *three),
+        *("--set", "engine.use=deepspeed", "--set", f"engine.zero={zero}"),
+        *("--set", "engine.precision=fp32", "--set", "evaluations=[]"),
+    )
+    assert trained.losses("two") == pytest.approx(trained.losses("plain"), rel=1e-5)
 
 
 def test_what_cannot_be_right_is_refused_before_anything_runs(trained) -> None:
