@@ -10,6 +10,7 @@ import attrs
 import pytest
 import torch
 
+import mmcore
 from mmcore import assemble
 from mmcore.caching.build import Encoding
 from mmcore.caching.expected import check_folders
@@ -17,7 +18,8 @@ from mmcore.caching.fingerprint import encoder_fingerprint
 from mmcore.caching.writer import begun
 from mmcore.data.feature_chunks import Chunk, chunk_paths
 from mmcore.data.feature_header import FeaturesError
-from mmcore.interfaces import World
+from mmcore.interfaces import SyntheticContent, World
+from mmcore.testing import check_source
 
 SAME = ("input_ids_T", "patch_mask_NP", "image_token_index_K", "targets_L", "cu_seqlens")
 
@@ -196,3 +198,15 @@ def test_the_fingerprint_goes_by_values_alone(site) -> None:
 
     assert of() == of("model.llm.layers=2", "name=other", "model.encoder.recompute=true")
     assert len({of(), of("seed=6"), of(change=True), of("model.encoder.depth=2")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("puzzles", {"synthetic": SyntheticContent(rows=12)}),
+        ("captioned-folder", {"path": "x"}),
+        ("parquet", {"path": "x", "text_column": "caption"}),
+    ],
+)
+def test_a_source_with_features_keeps_a_sources_promises(tmp_path, name, keys) -> None:
+    check_source(mmcore.spec("source", name, features="cache", **keys), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -145,3 +146,30 @@ def test_a_recipe_that_asks_for_features_where_none_may_be_is_faulty(
     workplace, override, said
 ) -> None:
     assert said in workplace.mmcore("check", "mini.toml", "--set", override, fails=True)
+
+
+def test_what_cannot_be_made_is_said_before_anything_is_encoded(trained, monkeypatch) -> None:
+    cache = ("data", "cache", "mini.toml", "--from", "runs/mini")
+    said = trained.mmcore(*cache, fails=True)
+    assert "no source of stage 'captions', 'answers' names a folder for features" in said
+    said = trained.mmcore(*cache, "--set", FOLDER, "--stage", "answer", fails=True)
+    assert "no stage is called 'answer'; did you mean 'answers'?" in said
+
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr("mmcore.running.feature_cache.shutil.disk_usage", lambda _: full)
+    said = trained.mmcore(*cache, "--set", FOLDER, fails=True)
+    assert "stage 'answers': the features in cache/answers will take up about" in said
+    assert not list((trained.folder / "cache/answers").glob("chunk-*"))
+
+
+def test_what_is_gained_is_measured_on_the_same_packs(trained) -> None:
+    trained.mmcore("data", "cache", "mini.toml", "--set", FOLDER, "--from", "runs/mini")
+    bench = ("bench", "features", "mini.toml", "--steps", "2", "--rounds", "1")
+    output = trained.mmcore(*bench, "--set", FOLDER)
+    assert "stage answers" in output
+    assert "stage captions" not in output  # its pictures are encoded
+    assert "with cached features a step is" in output
+    (found,) = json.loads(trained.mmcore(*bench, "--set", FOLDER, "--json").partition("\n")[2])
+    assert len(found["cpu_ratios"]) == 1
+    assert found["encoded"][0]["tokens"] == found["cached"][0]["tokens"] > 0
+    assert "names a folder of `features`" in trained.mmcore(*bench, fails=True)
