@@ -62,8 +62,12 @@ def check_folders(recipe: Recipe, stages: Iterable[Stage], weights: str = "") ->
 
 def _faults(recipe: Recipe, stage: Stage, weights: str) -> Iterator[str]:
     wanted = expected(recipe, stage, weights)
-    for folder in feature_folders(stage):
-        header = read_header(Path(folder))
+    headers = {folder: read_header(Path(folder)) for folder in feature_folders(stage)}
+    kinds = {folder: header.stored for folder, header in headers.items() if header is not None}
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{folder} {kind}" for folder, kind in kinds.items())
+        yield f"its folders keep features in several number formats: {told}; wanted one"
+    for folder, header in headers.items():
         if header is None:
             yield f"{folder} holds no features; `mmcore data cache RECIPE` makes them"
         elif found := list(header.differences(wanted)):

@@ -165,7 +165,7 @@ def _header(folders: Sequence[str]) -> FeatureHeader:
     """Of all folders.
 
     Raises:
-        FeaturesError: one has none, or they differ in how features are stored.
+        FeaturesError: one has none.
     """
     headers = []
     for folder in folders:
@@ -175,10 +175,5 @@ def _header(folders: Sequence[str]) -> FeatureHeader:
                 f"{folder} holds no features; `mmcore data cache RECIPE` makes them"
             )
         headers.append(header)
-    kinds = [f"{folder}: {one.stored}" for folder, one in zip(folders, headers, strict=True)]
-    if len({one.stored for one in headers}) > 1:
-        raise FeaturesError(
-            f"the folders of a stage keep features in one number format, not in several: "
-            f"{', '.join(kinds)}"
-        )
+    assert len({one.stored for one in headers}) == 1, "checked before the run"
     return headers[0]

@@ -185,6 +185,18 @@ def test_a_folder_that_is_right_or_empty_or_of_other_bits(site) -> None:
         site.cache(recipe, site.encoding(recipe, stored="bf16"))
 
 
+def test_the_folders_of_a_stage_keep_features_in_one_number_format(site) -> None:
+    one = """{ use = "puzzles", kinds = ["colour"], side = 48, shape_px = [12], others = [0],
+        synthetic = { rows = 3 }, features = "FOLDER" }"""
+    both = ", ".join(one.replace("FOLDER", name).replace("\n", "") for name in ("a", "b"))
+    recipe = site.recipe(f"stages.only.data=[{both}]")
+    for folder, stored in (("a", "fp32"), ("b", "bf16")):
+        with begun(Path(folder), site.encoding(recipe, stored=stored).header):
+            pass
+    with pytest.raises(FeaturesError, match="several number formats: a fp32, b bf16; wanted one"):
+        check_folders(recipe, recipe.stages)
+
+
 def test_the_fingerprint_goes_by_values_alone(site) -> None:
     def of(*overrides: str, change: bool = False) -> str:
         recipe = site.recipe(*overrides)
