@@ -19,4 +19,4 @@ VERBS: dict[str, str] = {
 
 @click.command(cls=Verbs, verbs=VERBS, modules="mmcore.cli.data_")
 def command() -> None:
-    """Look at a recipe's data: check it, show it, count it, encode it; or fetch what is linked."""
+    """Look at a recipe's data: check, show, count or encode it; or fetch what is linked."""
