@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mmcore.data.audit import Audit, audit
+from mmcore.data.feature_store import FeatureStore
 from mmcore.data.held_out import HeldOut
 from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.lane_state import LaneSettings, LaneState
@@ -36,7 +37,7 @@ from mmcore.kit.unfilled import build_unfilled
 from mmcore.model.initial import Initial
 from mmcore.model.trainable import Decays, PartSize, describe, parameter_groups, set_trainable
 from mmcore.model.vlm import VisionLanguageModel
-from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, labels
+from mmcore.recipe import DataTable, ModelTable, Recipe, Stage, feature_folders, labels
 from mmcore.training.checkpoint import load
 from mmcore.training.checkpoint_tensors import weights_for
 from mmcore.training.step_module import TrainingStep
@@ -180,6 +181,13 @@ def pair_texts(model: ModelTable, stage: Stage) -> PairTexts | None:
     if tokenize is None:
         return None
     return PairTexts(tokenize, model.token_sampler.max_pair_text)
+
+
+def training_preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
+    """The same for training packs, whose pictures may be features that were made beforehand."""
+    prepared = preparer(model, stage, text)
+    folders = feature_folders(stage)
+    return attrs.evolve(prepared, features=FeatureStore(folders) if folders else None)
 
 
 def pack_loader(

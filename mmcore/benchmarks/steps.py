@@ -21,6 +21,7 @@ class StageTimes:
     Attributes:
         first_step: seconds from building the model until the first step had ended.
         step_seconds: of each later step, its wait for data included.
+        step_cpu_seconds: the same, of all threads of the process: less moved by what else runs.
         data_seconds: of each step's packs, made while nothing else ran.
         tokens, views: of the timed steps, blank ones not counted.
         fill: tokens of the timed packs, as a share of what they could hold.
@@ -28,6 +29,7 @@ class StageTimes:
 
     first_step: float
     step_seconds: Sequence[float]
+    step_cpu_seconds: Sequence[float]
     data_seconds: Sequence[float]
     tokens: int
     views: int
@@ -41,7 +43,7 @@ def measure_stage(recipe: Recipe, stage: Stage, steps: int) -> StageTimes:
         ValueError: the recipe's model or engine cannot run here.
     """
     world = World(device=this_device())
-    prepared = assemble.preparer(recipe.model, stage, recipe.model.llm.text())
+    prepared = assemble.training_preparer(recipe.model, stage, recipe.model.llm.text())
     data_seconds = []
     loader = assemble.pack_loader(recipe, stage, prepared, world)
     loader.next_step()
@@ -53,7 +55,9 @@ def measure_stage(recipe: Recipe, stage: Stage, steps: int) -> StageTimes:
     initial = assemble.initial_model(recipe.model, recipe.seed, torch.device(world.device))
     learning = assemble.started(recipe, stage, initial, world)
     loader = assemble.pack_loader(recipe, stage, prepared, world)
-    first_step, step_seconds, tokens, views, packs = 0.0, [], 0, 0, 0
+    first_step, tokens, views, packs = 0.0, 0, 0, 0
+    step_seconds, step_cpu_seconds = [], []
+    cpu_began = time.process_time()
     for number in range(steps + 1):
         data = loader.next_step()
         divisors = [
@@ -63,15 +67,16 @@ def measure_stage(recipe: Recipe, stage: Stage, steps: int) -> StageTimes:
         for batch in data.batches:
             learning.engine.backward(batch, divisors)
         learning.engine.step(1.0).item()  # waits for the device
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.process_time()
         if number == 0:
             first_step = now - began
         else:
             step_seconds.append(now - began)
+            step_cpu_seconds.append(cpu - cpu_began)
             tokens += sum(batch.tokens for batch in data.batches)
             views += sum(batch.views for batch in data.batches)
             packs += len(data.batches)
-        began = now
+        began, cpu_began = now, cpu
     loader.close()
     fill = tokens / (packs * stage.batch.max_tokens)
-    return StageTimes(first_step, step_seconds, data_seconds, tokens, views, fill)
+    return StageTimes(first_step, step_seconds, step_cpu_seconds, data_seconds, tokens, views, fill)

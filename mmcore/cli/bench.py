@@ -10,6 +10,7 @@ VERBS = {
     "verbs": "Measure how long the light verbs take, beside an empty Python.",
     "steps": "Measure where the time of the steps of RECIPE goes.",
     "data": "Measure how fast the data of RECIPE is made ready.",
+    "features": "Measure the steps of RECIPE with cached features and without.",
     "scaling": "Simulate the steps of RECIPE on many GPUs from what its packs cost on one.",
 }
 """Verb to the first line of its help."""

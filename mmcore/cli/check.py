@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 )
 def command(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Find what is wrong with a recipe before anything is loaded."""
+    from mmcore.caching.expected import check_folders
     from mmcore.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides, machine=True)
+    check_folders(loaded, loaded.stages)
     click.echo(f"{heading(str(recipe))}: {click.style('ok', fg='green')}")
     click.echo(columns(_parts(loaded), indent="  "))
     click.echo(heading("stages"))

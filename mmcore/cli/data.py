@@ -11,6 +11,7 @@ VERBS: dict[str, str] = {
     "preview": "Show samples of RECIPE as the model gets them, on a page of their own.",
     "stats": "Count tokens, views and pictures of RECIPE's samples, and how packs are filled.",
     "download": "Fetch the pictures that the files INPUT of SOURCE name by links, into OUT.",
+    "cache": "Keep what the frozen encoder of RECIPE makes of the pictures, for training.",
     "index": "Write an index beside each tar of PATTERN, so that no run reads its headers.",
 }
 """Verb to the first line of its help."""
@@ -18,4 +19,4 @@ VERBS: dict[str, str] = {
 
 @click.command(cls=Verbs, verbs=VERBS, modules="mmcore.cli.data_")
 def command() -> None:
-    """Look at a recipe's data: check it, show it, count it; or fetch what is linked."""
+    """Look at a recipe's data: check, show, count or encode it; or fetch what is linked."""

@@ -21,7 +21,7 @@ VERBS = {
     "plugins": "List the plugins, also those that could not be loaded, and why.",
     "import": "Make the model folder OUT of the checkpoint at PATH, and a receipt of it all.",
     "export": "Write the model of RUN (a run folder or a model folder) to the new folder OUT.",
-    "data": "Look at a recipe's data: check it, show it, count it; or fetch what is linked.",
+    "data": "Look at a recipe's data: check, show, count or encode it; or fetch what is linked.",
     "bench": "Measure what is reached on this machine: by the verbs, by steps, by the data.",
 }
 """Verb to the first line of its help."""

@@ -1,7 +1,8 @@
 """Samples and their tiles become one PackedBatch; the label shift is made here and nowhere else.
 
 Letters: T packed tokens, N views, P patches of a view, I tokens of an instruction, K image
-tokens, L labelled positions, S sequences of the pack, C/H/W channels, height, width.
+tokens, L labelled positions, S sequences of the pack, D encoder width, C/H/W channels, height,
+width.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmcore.data.cached_views import side_by_side
 from mmcore.data.pair_texts import PairTexts, carried
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import PackedBatch, Segment, TextFormat, Tiles, ViewFormat
@@ -26,6 +28,7 @@ def collate(
     tokens_per_view: int,
     lane: int,
     pair_texts: PairTexts | None = None,
+    blank_1PD: torch.Tensor | None = None,
 ) -> PackedBatch:
     """One pack of at least one sample.
 
@@ -37,6 +40,7 @@ def collate(
         tokens_per_view: how many positions a view, or another group of patches, fills.
         lane: the lane that the pack was made in.
         pair_texts: how the texts of pictures were read, where the pack is to carry them.
+        blank_1PD: where features travel in place of pixels, those of a pack without pictures.
     """
     assert samples, "a pack holds at least one sample"
     sequences = [sequence for sample in samples for sequence in sample.sequences]
@@ -46,6 +50,7 @@ def collate(
     labels = [np.flatnonzero(sequence.learned_T[1:]) for sequence in sequences]
     views = [one for picture in tiles for one in picture]
     pixels_NCHW, patch_mask_NP = _views(views, view)
+    features_NPD = side_by_side(views, blank_1PD)
     instruction_ids_NI, instruction_mask_NI = _instructions(samples)
     preferences = [preference for sample in samples for preference in _preferences(sample)]
     segments = tuple(
@@ -78,14 +83,19 @@ def collate(
         segments=segments,
         lane=lane,
         aux=carried(samples, pair_texts),
+        features_NPD=features_NPD,
     )
 
 
 def blank_batch(
-    view: ViewFormat, text: TextFormat, pair_texts: PairTexts | None = None
+    view: ViewFormat,
+    text: TextFormat,
+    pair_texts: PairTexts | None = None,
+    blank_1PD: torch.Tensor | None = None,
 ) -> PackedBatch:
-    """What a rank runs that has no lane left, to stay in step: one token, one blank view, one
-    label row of weight zero, no samples; with ``pair_texts``, one empty text of weight zero."""
+    """What a rank runs that has no lane left, to stay in step: one token, one blank view (as
+    pixels, or as features where these travel), one label row of weight zero, no samples; with
+    ``pair_texts``, one empty text of weight zero."""
     pixels_NCHW, patch_mask_NP = _views([], view)
     nothing = np.zeros(0, dtype=np.int64)
     return _batch(
@@ -103,6 +113,7 @@ def blank_batch(
         segments=(),
         lane=-1,
         aux=carried((), pair_texts),
+        features_NPD=blank_1PD,
     )
 
 
@@ -122,6 +133,7 @@ def _batch(
     segments: tuple[Segment, ...],
     lane: int,
     aux: Mapping[str, torch.Tensor],
+    features_NPD: torch.Tensor | None,
 ) -> PackedBatch:
     position_ids_T = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
     if len(label_index_L):
@@ -141,7 +153,7 @@ def _batch(
         label_index_L=torch.from_numpy(label_index_L),
         targets_L=torch.from_numpy(targets_L.copy()),
         label_weight_L=torch.from_numpy(label_weight_L),
-        pixels_NCHW=torch.from_numpy(pixels_NCHW),
+        pixels_NCHW=torch.from_numpy(pixels_NCHW if features_NPD is None else pixels_NCHW[:0]),
         patch_mask_NP=torch.from_numpy(patch_mask_NP),
         patch_order_NP=_tensor(patch_order_NP),
         image_token_index_K=torch.from_numpy(image_token_index_K),
@@ -152,6 +164,7 @@ def _batch(
         segments=segments,
         lane=lane,
         aux=aux,
+        features_NPD=features_NPD,
     )
 
 

@@ -69,7 +69,9 @@ class HeldOutPacks:
         ranks: int = 1,
     ) -> None:
         self._preparer = preparer
-        self.blank = blank_batch(preparer.view, preparer.text, preparer.pair_texts)
+        self.blank = blank_batch(
+            preparer.view, preparer.text, preparer.pair_texts, preparer.blank_features
+        )
         self.found: dict[str, int] = {}
         pending: LookAhead[TokenizedSample] = LookAhead(
             LOOK_AHEAD, preparer.max_tokens, preparer.max_views, 2**62
@@ -133,4 +135,5 @@ class HeldOutPacks:
             tokens_per_view=self._preparer.tokens_per_view,
             lane=-1,
             pair_texts=self._preparer.pair_texts,
+            blank_1PD=self._preparer.blank_features,
         )

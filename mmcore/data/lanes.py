@@ -137,6 +137,7 @@ class Lane:
             tokens_per_view=preparer.tokens_per_view,
             lane=self._number,
             pair_texts=preparer.pair_texts,
+            blank_1PD=preparer.blank_features,
         )
         self._packs += 1
         for sample in samples:

@@ -1,7 +1,7 @@
 """The largest pack that a stage may meet: as many tokens and views as its batch allows.
 
 Letters: T packed tokens, N views, P patches of a view, I tokens of an
-instruction, K image tokens, L labelled positions, B pairs, W tokens of a text.
+instruction, K image tokens, L labelled positions, B pairs, W tokens of a text, D encoder width.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def largest_pack(preparer: Preparer) -> PackedBatch:
     order_NP = torch.arange(groups * patches).reshape(groups, patches) % (views * view.patches)
     asked = preparer.instruction_tokens
     draw = torch.Generator().manual_seed(0)
-    shape = (views, 3, view.size, view.size)
+    blank_1PD = preparer.blank_features
+    pixels = views if blank_1PD is None else 0
+    shape = (pixels, 3, view.size, view.size)
     key = SampleKey(NAME, "", 0)
     return PackedBatch(
         input_ids_T=input_ids_T,
@@ -62,6 +64,9 @@ def largest_pack(preparer: Preparer) -> PackedBatch:
         patch_order_NP=order_NP if regroups else None,
         instruction_ids_NI=torch.full((groups, asked), preparer.text.end_id) if asked else None,
         instruction_mask_NI=torch.ones(groups, asked, dtype=torch.bool) if asked else None,
+        features_NPD=None
+        if blank_1PD is None
+        else torch.randn(views, *blank_1PD.shape[1:], generator=draw).to(blank_1PD.dtype),
         segments=(Segment(key, NAME, 0, tokens, views, labels),),
         aux=_every_view_paired(preparer.pair_texts, groups),
     )

@@ -64,17 +64,30 @@ class _Parcel:
     @classmethod
     def of(cls, pack: LanePack) -> _Parcel:
         values = _fields(pack.batch)
-        arrays = {k: v.numpy() for k, v in values.items() if isinstance(v, torch.Tensor)}
-        aux = {name: tensor.numpy() for name, tensor in values.pop("aux").items()}
+        arrays = {k: _array(v) for k, v in values.items() if isinstance(v, torch.Tensor)}
+        aux = {name: _array(tensor) for name, tensor in values.pop("aux").items()}
         batch = {name: value for name, value in values.items() if name not in arrays}
         rest = {name: value for name, value in _fields(pack).items() if name != "batch"}
         return cls(arrays, aux, batch, rest)
 
     def unpack(self) -> LanePack:
-        tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
-        aux = {name: torch.from_numpy(array) for name, array in self.aux.items()}
+        tensors = {name: _tensor(array) for name, array in self.arrays.items()}
+        aux = {name: _tensor(array) for name, array in self.aux.items()}
         fields: dict[str, Any] = {**self.batch, **tensors, "aux": aux}
         return LanePack(batch=PackedBatch(**fields), **self.rest)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.generic]:
+    """numpy has no bfloat16: it travels as uint16, which no pack holds otherwise."""
+    array: NDArray[np.generic] = (
+        tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor
+    ).numpy()
+    return array
+
+
+def _tensor(array: NDArray[np.generic]) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if tensor.dtype == torch.uint16 else tensor
 
 
 def _fields(record: attrs.AttrsInstance) -> dict[str, Any]:

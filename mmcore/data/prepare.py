@@ -1,6 +1,7 @@
 """A Sample becomes ids, loss mask and placeholders; later, its pictures become tiles.
 
-Letters: T tokens of a sample, N views, C/H/W channels, height, width, P patches of a view.
+Letters: T tokens of a sample, N views, C/H/W channels, height, width, P patches of a view, D
+encoder width.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Literal
 
 import attrs
 import numpy as np
+import torch
 
+from mmcore.data.feature_store import FeatureStore
 from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
 from mmcore.data.images import decode, of_picture
 from mmcore.data.instructions import instructions
@@ -53,6 +56,7 @@ class Preparer:
             down to one each; "reject" leaves it out, unless it can be split.
         instruction_tokens: how many tokens of a picture's own instruction the token sampler reads.
         pair_texts: how the texts of pictures are read, where an objective of the stage wants them.
+        features: where what the encoder makes of the pictures is kept, to be read in place of them.
     """
 
     text: TextFormat
@@ -64,6 +68,7 @@ class Preparer:
     fit: Literal["shrink", "reject"] = "shrink"
     instruction_tokens: int = 0
     pair_texts: PairTexts | None = None
+    features: FeatureStore | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.max_views < 1:
@@ -152,12 +157,29 @@ class Preparer:
         return paired(attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut), text)
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
-        """The views of each picture: decoded and cut as planned.
+        """The views of each picture: decoded and cut as planned, or what the encoder makes of them.
 
         Raises:
             Rejection: a picture cannot be decoded.
+            MissingFeatures: a picture is sound, and its features are not kept.
         """
-        return tuple(realise(picture, self.tiler, self.view) for picture in sample.pictures)
+        return tuple(map(self.views, sample.pictures))
+
+    def views(self, picture: PlannedPicture) -> Tiles:
+        """Of one picture; see ``realise``."""
+        if self.features is None:
+            return realise(picture, self.tiler, self.view)
+        found = self.features.find(picture)
+        if found is None:
+            # What cannot be decoded has no features, and is rejected as it would be without them.
+            realise(picture, self.tiler, self.view)
+            raise self.features.missing(picture)
+        return found
+
+    @property
+    def blank_features(self) -> torch.Tensor | None:
+        """The features of a pack without pictures; None where pixels travel."""
+        return None if self.features is None else self.features.blank_features(self.view)
 
     @property
     def _bounds(self) -> Bounds:

@@ -1,7 +1,7 @@
 """The records that pass from a source to the model: Sample, its parts, and the packed batch.
 
 Letters: T packed tokens, N views, P patches of a view, I tokens of an instruction, K image tokens,
-L labelled positions, S sequences of the pack.
+L labelled positions, S sequences of the pack, D encoder width.
 """
 
 from __future__ import annotations
@@ -192,6 +192,9 @@ class PackedBatch:
         label_segment_L: int32; which segment a labelled position belongs to.
         segments: which samples, in order. Empty in a blank pack (a rank that ran out of lanes).
         lane: the lane that the pack was made in, or -1 for a blank pack.
+        features_NPD: what the frozen encoder makes of the views, where it was computed beforehand;
+            the encoder is not entered then, and ``pixels_NCHW`` has no views. None: pixels travel.
+            All packs of a stage are of one kind.
         aux: further tensors by name, which a spec of the recipe asked for; ``interfaces.aux`` says
             what the names mean.
     """
@@ -213,6 +216,7 @@ class PackedBatch:
     instruction_mask_NI: torch.Tensor | None = None
     segments: tuple[Segment, ...] = ()
     lane: int = -1
+    features_NPD: torch.Tensor | None = None
     aux: Mapping[str, torch.Tensor] = attrs.field(factory=dict)
 
     @property
@@ -277,5 +281,6 @@ class PackedBatch:
             image_token_source_K=changed(self.image_token_source_K),
             instruction_ids_NI=changed(self.instruction_ids_NI),
             instruction_mask_NI=changed(self.instruction_mask_NI),
+            features_NPD=changed(self.features_NPD),
             aux={name: change(tensor) for name, tensor in self.aux.items()},
         )

@@ -99,6 +99,14 @@ class SourceSpec(Spec):
     synthetic: SyntheticContent | None = attrs.field(
         default=None, metadata=doc("made up under `path` on first use, where it does not exist")
     )
+    features: str | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(attrs.validators.min_len(1)),
+        metadata=doc(
+            "folder in which `mmcore data cache` has put what the frozen encoder makes of the "
+            "pictures; read in place of them"
+        ),
+    )
 
     @property
     def gives_pairs(self) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Self
 
 import torch
+from torch import nn
 
 from mmcore.interfaces import LoadReport, Lora
 from mmcore.kit.unfilled import Make, Unfilled, become
@@ -71,15 +72,25 @@ class Initial:
         assert not lacking, f"nothing gives these parameters a value: {', '.join(lacking)}"
         return [(n, self._values[id(one)]) for n, one in named.items() if id(one) in self._values]
 
-    @torch.no_grad()
     def filled(self, device: torch.device) -> VisionLanguageModel:
         """The model with its values, on a device; they are made and moved one by one."""
+        self._fill("", device)
+        return self.model
+
+    def filled_part(self, part: str, device: torch.device) -> nn.Module:
+        """One part with its values, on a device; no value of another part is made."""
+        self._fill(f"{part}.", device)
+        return self.model.get_submodule(part)
+
+    @torch.no_grad()
+    def _fill(self, prefix: str, device: torch.device) -> None:
         self.place_others(device)
         for name, make in self.values():
+            if not name.startswith(prefix):
+                continue
             parameter = self.model.get_parameter(name)
             if parameter.is_meta:
                 empty = torch.empty_like(parameter, device=device)
                 become(parameter, empty.copy_(make()))
             else:
                 parameter.copy_(make())
-        return self.model

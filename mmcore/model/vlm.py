@@ -76,7 +76,7 @@ class VisionLanguageModel(nn.Module):
     def features(self, batch: PackedBatch) -> torch.Tensor:
         """``features_NPD`` of a pack's views, regrouped as its tiler wants it; for whoever
         asks more than one of the two below."""
-        return self._features(batch.pixels_NCHW, batch.patch_order_NP)
+        return self._ordered(batch.pixels_NCHW, batch.patch_order_NP, batch.features_NPD)
 
     def hidden(self, batch: PackedBatch, features_NPD: torch.Tensor | None = None) -> torch.Tensor:
         """``h_TE``: encode (unless the features are given), sample, splice, decode."""
@@ -149,6 +149,7 @@ class VisionLanguageModel(nn.Module):
         patch_order_NP: torch.Tensor | None,
         instruction_NIE: torch.Tensor | None = None,
         instruction_mask_NI: torch.Tensor | None = None,
+        features_NPD: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """``tokens_NQE`` of views; see ``PackedBatch`` for what they are made of.
 
@@ -156,16 +157,23 @@ class VisionLanguageModel(nn.Module):
             pixels_NCHW, patch_mask_NP, patch_order_NP: the views.
             instruction_NIE: embeddings of their instructions, where the token sampler reads them.
             instruction_mask_NI: which of these are there.
+            features_NPD: what the encoder makes of the views, where that is known: then it is not
+                entered, and pixels are not looked at.
         """
-        features_NPD = self._features(pixels_NCHW, patch_order_NP)
+        features_NPD = self._ordered(pixels_NCHW, patch_order_NP, features_NPD)
         return self._sampled(features_NPD, patch_mask_NP, instruction_NIE, instruction_mask_NI)
 
-    def _features(
-        self, pixels_NCHW: torch.Tensor, patch_order_NP: torch.Tensor | None
+    def _ordered(
+        self,
+        pixels_NCHW: torch.Tensor,
+        patch_order_NP: torch.Tensor | None,
+        known_NPD: torch.Tensor | None,
     ) -> torch.Tensor:
-        learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
-        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            features_NPD: torch.Tensor = self.encoder(pixels_NCHW)
+        """``features_NPD`` in groups of patches, of what is known or else from the encoder."""
+        if known_NPD is None:
+            features_NPD = self._encoded(pixels_NCHW)
+        else:  # they may have been kept in fewer bits
+            features_NPD = known_NPD.to(next(self.encoder.parameters()).dtype)
         if patch_order_NP is not None:
             features_NPD = features_NPD.flatten(0, 1)[patch_order_NP]
         return features_NPD
@@ -180,6 +188,13 @@ class VisionLanguageModel(nn.Module):
         asked = () if instruction_NIE is None else (instruction_NIE, instruction_mask_NI)
         tokens_NQE: torch.Tensor = self.token_sampler(features_NPD, patch_mask_NP, *asked)
         return tokens_NQE
+
+    def _encoded(self, pixels_NCHW: torch.Tensor) -> torch.Tensor:
+        """``features_NPD`` of the views; without a graph where the encoder is frozen."""
+        learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            features_NPD: torch.Tensor = self.encoder(pixels_NCHW)
+        return features_NPD
 
     def _spliced(
         self, batch: PackedBatch, features_NPD: torch.Tensor | None = None

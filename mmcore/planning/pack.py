@@ -1,7 +1,8 @@
 """A full pack of a stage, without values: what its batch table allows at most.
 
 Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-I tokens of an instruction, B pairs, W tokens of a text, C/H/W channels, height, width.
+I tokens of an instruction, B pairs, W tokens of a text, D encoder width, C/H/W channels, height,
+width.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mmcore.interfaces import (
     PackedBatch,
     ViewFormat,
 )
-from mmcore.recipe import ModelTable, Stage
+from mmcore.recipe import ModelTable, Stage, feature_folders
 
 SAMPLES = 4
 """Samples of the pack; only attention's work depends on how many there are."""
@@ -40,6 +41,8 @@ class PackSize:
         patches: of a group.
         instruction: tokens of a group's instruction that the token sampler reads.
         text: tokens of every group's text, where objectives compare the two.
+        features: width of the encoder's features, where the pack brings these instead of pixels;
+            else 0.
     """
 
     tokens: int
@@ -51,6 +54,7 @@ class PackSize:
     patches: int
     instruction: int = 0
     text: int = 0
+    features: int = 0
 
 
 def full_pack(model: ModelTable, stage: Stage) -> PackSize:
@@ -73,6 +77,7 @@ def full_pack(model: ModelTable, stage: Stage) -> PackSize:
         patches,
         instruction=model.token_sampler.max_instruction,
         text=model.token_sampler.max_pair_text if needs else 0,
+        features=model.encoder.feature_width if feature_folders(stage) else 0,
     )
 
 
@@ -83,6 +88,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
     lengths = tuple(whole + (number < rest) for number in range(size.samples))
     L = T - size.samples
     asked = size.groups, size.instruction
+    pixels = 0 if size.features else N
     with torch.device("meta"):
         return PackedBatch(
             input_ids_T=torch.empty(T, dtype=torch.int64),
@@ -92,7 +98,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             label_index_L=torch.empty(L, dtype=torch.int64),
             targets_L=torch.empty(L, dtype=torch.int64),
             label_weight_L=torch.empty(L, dtype=torch.float32),
-            pixels_NCHW=torch.empty(N, 3, view.size, view.size, dtype=torch.uint8),
+            pixels_NCHW=torch.empty(pixels, 3, view.size, view.size, dtype=torch.uint8),
             patch_mask_NP=torch.empty(size.groups, size.patches, dtype=torch.bool),
             image_token_index_K=torch.empty(size.groups * size.tokens_per_view, dtype=torch.int64),
             label_segment_L=torch.empty(L, dtype=torch.int32),
@@ -102,6 +108,7 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             instruction_ids_NI=torch.empty(asked, dtype=torch.int64) if size.instruction else None,
             instruction_mask_NI=torch.empty(asked, dtype=torch.bool) if size.instruction else None,
             aux=_pairs(size.groups, size.text) if size.text else {},
+            features_NPD=torch.empty(N, view.patches, size.features) if size.features else None,
         )
 
 

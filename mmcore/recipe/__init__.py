@@ -27,6 +27,7 @@ from mmcore.recipe.schema import (
     Stage,
     TrainablePart,
     ValidationTable,
+    feature_folders,
     labels,
     task_labels,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Stage",
     "TrainablePart",
     "ValidationTable",
+    "feature_folders",
     "labels",
     "load_recipe",
     "lock_path",

@@ -385,3 +385,9 @@ def labels(stage: Stage) -> list[tuple[str, SourceSpec]]:
         count = seen[source.name]
         labelled.append((source.name if count == 1 else f"{source.name}#{count}", source))
     return labelled
+
+
+def feature_folders(stage: Stage) -> list[str]:
+    """The folders of features that the stage's sources name, each once; empty where its pictures
+    are decoded and encoded."""
+    return list(dict.fromkeys(one.features for one in stage.data if one.features is not None))

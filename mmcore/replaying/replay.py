@@ -261,7 +261,7 @@ class _Replayer:
     ) -> Scene:
         """A stage ready to go on; ``begun`` where it is the checkpoint's own."""
         make_up(stage, self._say)
-        prepared = assemble.preparer(self._recipe.model, stage, self._text)
+        prepared = assemble.training_preparer(self._recipe.model, stage, self._text)
         learning = assemble.started(
             self._recipe,
             stage,
@@ -275,7 +275,9 @@ class _Replayer:
         stack.callback(loader.close)
         numbers = rollbacks.numbers(self._left_out, stage.name)
         discarding = DiscardingLoader(loader, numbers, progress.stage_step)
-        blank = blank_batch(prepared.view, prepared.text, prepared.pair_texts)
+        blank = blank_batch(
+            prepared.view, prepared.text, prepared.pair_texts, prepared.blank_features
+        )
         in_turn = InTurn(
             discarding, learning.engine, self._ranks, self._recipe, blank, progress.step
         )

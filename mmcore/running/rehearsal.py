@@ -30,6 +30,7 @@ from mmcore.recipe import (
     Recipe,
     Stage,
     ValidationTable,
+    feature_folders,
     labels,
 )
 from mmcore.run_folder.folder import LOCK, STAGE_FILE, RunFolderError, locked
@@ -158,7 +159,9 @@ class _Smaller:
     def source(self, source: SourceSpec, name: str) -> SourceSpec:
         content = source.synthetic or SyntheticContent(rows=ROWS)
         moved = source.relocated(self._data / name.replace("#", "-"))
-        return attrs.evolve(moved, synthetic=attrs.evolve(content, rows=min(content.rows, ROWS)))
+        fewer = attrs.evolve(content, rows=min(content.rows, ROWS))
+        # Features that were made beforehand are the real encoder's, of the real pictures.
+        return attrs.evolve(moved, synthetic=fewer, features=None)
 
 
 def _validated(table: ValidationTable | None) -> ValidationTable | None:
@@ -187,6 +190,8 @@ def _changes(recipe: Recipe, small: Recipe, thin: bool) -> Iterator[str]:
     yield f"model: {names} in their {form} form, with random weights"
     sources = sum(len(stage.data) for stage in recipe.stages)
     yield f"data: {sources} sources, each with {ROWS} made-up rows at most, in equal shares"
+    if any(map(feature_folders, recipe.stages)):
+        yield "features: not read; pictures are encoded"
     first, smaller = recipe.stages[0].batch, small.stages[0].batch
     yield (
         f"lanes: {recipe.data.lanes} -> {small.data.lanes}; packs in a step: "

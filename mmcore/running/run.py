@@ -31,6 +31,7 @@ from mmcore.run_folder.folder import (
 from mmcore.run_folder.incident_log import IncidentLog
 from mmcore.run_folder.rejected_log import RejectedLog
 from mmcore.run_folder.validation_log import ValidationLog
+from mmcore.running.stage_features import check_tables
 from mmcore.running.stages import Stages, newest
 from mmcore.running.starting import (
     RunError,
@@ -105,7 +106,7 @@ def run(
         folder: the run folder itself, instead of the recipe's name in ``root``.
 
     Raises:
-        RunError, RunFolderError, LoraError: it cannot be started like this.
+        RunError, RunFolderError, LoraError, FeaturesError: it cannot be started like this.
         CheckpointError, WeightsError: what it should start from is missing or damaged.
         DataFault, TooManyRejectedError, DivergedError: it must not go on.
     """
@@ -152,11 +153,12 @@ def _entered(
     """Make the folder ready for this start of the run; what is to be trained from here on.
 
     Raises:
-        RunError, RunFolderError: it cannot be started like this.
+        RunError, RunFolderError, FeaturesError: it cannot be started like this.
     """
     done = _progress(folder) if resume == "auto" else None
     wanted = span(recipe, done, stage=stage, until=until, weights=from_)
     check_used(folder, recipe, wanted, done)
+    check_tables(recipe, wanted, done)
     prepare(folder, to_toml(recipe), resume, begun=begun(done))
     write_environment(
         folder,

@@ -81,9 +81,8 @@ def _asker(
         found: dict[str, float] = {}
         for (label, spec), task in zip(wanted, tasks, strict=True):
             asked = stages.get(spec.stage, stage)
-            shown = prepared
-            if asked is not stage:
-                shown = assemble.preparer(recipe.model, asked, prepared.text)
+            # Questions show pictures of their own, of which no features are kept.
+            shown = assemble.preparer(recipe.model, asked, prepared.text)
             answerer = Answerer(model, shown, device, recipe.engine.precision)
             kinds = ask(answerer, task, max_new_tokens=spec.max_new_tokens, world=world)[2]
             found[label] = mean_accuracy(kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from mmcore.interfaces import (
 from mmcore.model.initial import Initial
 from mmcore.model.trainable import PartSize
 from mmcore.model.vlm import VisionLanguageModel
-from mmcore.recipe import Recipe, Stage, labels, task_labels
+from mmcore.recipe import Recipe, Stage, feature_folders, labels, task_labels
 from mmcore.run_folder import rollbacks
 from mmcore.run_folder.folder import (
     CHECKPOINTS,
@@ -37,6 +37,7 @@ from mmcore.run_folder.folder import (
     write_whole,
 )
 from mmcore.running.making_up import make_up
+from mmcore.running.stage_features import check_values, told, with_this_encoder
 from mmcore.running.stage_measures import measured
 from mmcore.running.stage_validation import stage_validation
 from mmcore.running.starting import Span, initial_from
@@ -83,6 +84,7 @@ class Stages:
         self._stop = stop
         self._wanted = wanted
         self._text = recipe.model.llm.text()
+        self._checked: set[str] = set()  # stages whose features are of the encoder's weights
         self._rollbacks = from_main(lambda: rollbacks.read(folder))
 
     @property
@@ -96,9 +98,10 @@ class Stages:
         if start is None or self._wanted.begins_anew(progress):
             number = self._wanted.first or 0
             progress = progress.in_stage(number, stages[number].name)
+        first = progress.stage_index + (1 if progress.finished else 0)
+        self._check_features(with_this_encoder(stages[first : last + 1]))
         if progress.stage_step == 0 or progress.finished:
             self._evaluate(progress)
-        first = progress.stage_index + (1 if progress.finished else 0)
         for number in range(first, last + 1):
             if number > progress.stage_index:
                 progress = progress.in_stage(number, stages[number].name)
@@ -109,14 +112,16 @@ class Stages:
         return True
 
     def _train(self, stage: Stage, progress: Progress) -> Progress:
+        self._check_features([stage])
         self._make_up(stage)
-        prepared = assemble.preparer(self._recipe.model, stage, self._text)
+        prepared = assemble.training_preparer(self._recipe.model, stage, self._text)
         audited = from_main(lambda: self._audit(stage, prepared))
         with ExitStack() as closing:
             learning, model, lanes = self._started(stage, goes_on=progress.stage_step > 0)
             closing.callback(learning.engine.close)
             largest = self._largest(prepared)
-            self._tell_start(progress, (*map(_learns, learning.parts), *audited))
+            parts = map(_learns, learning.parts)
+            self._tell_start(progress, (*parts, *told(prepared), *audited))
             loader = assemble.pack_loader(self._recipe, stage, prepared, self._world, lanes)
             closing.callback(loader.close)
             validation = None
@@ -146,6 +151,22 @@ class Stages:
         if progress.finished and self._world.is_main:
             self._tell_end(progress)
         return progress
+
+    def _check_features(self, stages: Iterable[Stage]) -> None:
+        """On one rank, for all: whether stages with one encoder are given that encoder's features.
+
+        Raises:
+            FeaturesError: they are not.
+        """
+        ahead = [one for one in stages if feature_folders(one) and one.name not in self._checked]
+        if not ahead:
+            return
+        self._hooks.activity("comparing the features of pictures with the encoder's weights")
+        start = self._start()
+        with ExitStack() as files:
+            initial = self._initial(start, None, files)
+            from_main(lambda: check_values(self._recipe, ahead, initial))
+        self._checked |= {one.name for one in ahead}
 
     def _started(
         self, stage: Stage, *, goes_on: bool
@@ -221,7 +242,7 @@ class Stages:
         pack = largest_pack(prepared)
         self._hooks.activity(
             f"trying the largest pack: {len(pack.input_ids_T)} tokens, "
-            f"{len(pack.pixels_NCHW)} views; nothing is learned from it"
+            f"{pack.views} views; nothing is learned from it"
         )
         return pack
 

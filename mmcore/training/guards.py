@@ -86,7 +86,7 @@ def memory_told(batch: PackedBatch, step: int) -> Iterator[None]:
         named = ", ".join(str(segment.key) for segment in batch.segments[:SHOWN_KEYS])
         raise OutOfMemoryError(
             f"step {step}: a pack of {len(batch.input_ids_T)} tokens and "
-            f"{len(batch.pixels_NCHW)} views does not fit the device; lower batch.max_tokens or "
+            f"{batch.views} views does not fit the device; lower batch.max_tokens or "
             f"batch.max_views, or share out more with engine.zero. Its samples: {named} ({error})"
         ) from error
 

@@ -107,6 +107,15 @@ def test_adapted_weights_have_no_gradients_of_their_own() -> None:
     assert alone.view == pytest.approx(ENCODER + SAMPLER)
 
 
+def test_features_that_were_made_beforehand_cost_nothing() -> None:
+    pictures = pack_flops(*stage("token_sampler"))
+    features = pack_flops(
+        *stage("token_sampler", changes=('stages.captions.data.0.features="cache"',))
+    )
+    assert pictures.view - features.view == pytest.approx(ENCODER)
+    assert (features.token, features.pair) == pytest.approx((pictures.token, pictures.pair))
+
+
 def test_what_is_computed_again_to_save_memory_does_not_count() -> None:
     parts = ("encoder", "token_sampler", "llm")
     again = tuple(f"model.{part}.recompute=true" for part in parts)

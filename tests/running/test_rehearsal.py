@@ -44,6 +44,14 @@ def test_every_stage_keeps_its_parts_its_sources_and_its_tiler(recipe) -> None:
     assert small.engine == recipe.engine
 
 
+def test_it_encodes_its_own_pictures_and_says_so(recipe) -> None:
+    changes = ['stages.*.train=["token_sampler"]', "stages.*.data.*.features=cache/siglip"]
+    rehearsal = rehearsal_of(load_recipe(TINY, changes))
+    sources = [source for stage in rehearsal.recipe.stages for source in stage.data]
+    assert {source.features for source in sources} == {None}
+    assert "features: not read; pictures are encoded" in rehearsal.changes
+
+
 def test_no_two_sources_share_a_folder_and_none_is_the_real_one(recipe) -> None:
     small = rehearsal_of(recipe, root=Path("runs")).recipe
     sources = [source for stage in small.stages for source in stage.data]
