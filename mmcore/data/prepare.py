@@ -17,6 +17,7 @@ from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, 
 from mmcore.data.images import decode, of_picture
 from mmcore.data.instructions import instructions
 from mmcore.data.pairs import both_turns, check_pair, truncate_both
+from mmcore.data.references import with_reference
 from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
@@ -85,7 +86,8 @@ class Preparer:
 
         Raises:
             Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or
-                ``picture-too-large`` for a pack; ``nothing-to-learn``; ``equal-answers``.
+                ``picture-too-large`` for a pack; ``nothing-to-learn``; ``equal-answers``; or
+                ``other-tokens``, where a pair's reference is of other ones.
         """
         if sample.dispreferred:
             return [self._pair(sample, overflow)]
@@ -145,7 +147,8 @@ class Preparer:
             made.append(attrs.evolve(one, shrunk=plans != natural, truncated=cut))
         preferred, dispreferred = made
         cut = preferred.truncated or dispreferred.truncated
-        return attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut)
+        pair = attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut)
+        return pair if sample.reference is None else with_reference(pair, sample.reference)
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
         """The views of each picture: decoded and cut as planned.

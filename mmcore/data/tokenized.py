@@ -52,6 +52,8 @@ class TokenizedSample:
         dropped: how many further pieces were left out, for they taught nothing; counted on the
             first piece.
         dispreferred: of a preference pair, the same question and pictures with the worse answer.
+        reference: of either sequence of a pair, the log-probability of its answer that was computed
+            beforehand; None where none was.
     """
 
     key: SampleKey
@@ -66,6 +68,7 @@ class TokenizedSample:
     pieces: int = 1
     dropped: int = 0
     dispreferred: TokenizedSample | None = None
+    reference: float | None = None
 
     @property
     def sequences(self) -> tuple[TokenizedSample, ...]:

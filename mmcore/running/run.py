@@ -12,6 +12,7 @@ import attrs
 from mmcore import __version__
 from mmcore.adapters import check_adapters
 from mmcore.evaluation import records
+from mmcore.frozen import check_frozen_models
 from mmcore.interfaces import (
     Evaluation,
     Incident,
@@ -103,7 +104,7 @@ def run(
         root: where run folders lie.
 
     Raises:
-        RunError, RunFolderError, LoraError: it cannot be started like this.
+        RunError, RunFolderError, LoraError, FrozenModelError: it cannot be started like this.
         CheckpointError, WeightsError: what it should start from is missing or damaged.
         DataFault, TooManyRejectedError, DivergedError: it must not go on.
     """
@@ -111,6 +112,7 @@ def run(
     world = world_from_environment()
     check_processes(recipe, world.size)
     check_adapters(recipe)
+    check_frozen_models(recipe)
     folder = Path(root) / recipe.name
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))

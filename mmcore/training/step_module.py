@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
 from mmcore.interfaces import Forward, Objective, PackedBatch
+from mmcore.training.frozen_models import FrozenModels
 from mmcore.training.segment_losses import SegmentLosses
 
 
@@ -20,9 +22,15 @@ class TrainingStep(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, objectives: Sequence[Objective], weights: Sequence[float]
+        self,
+        model: nn.Module,
+        objectives: Sequence[Objective],
+        weights: Sequence[float],
+        frozen: Mapping[str, nn.Module] = MappingProxyType({}),
     ) -> None:
-        """``model`` satisfies ``Forward``; objective ``i`` is multiplied by ``weights[i]``."""
+        """``model`` satisfies ``Forward``; objective ``i`` is multiplied by ``weights[i]``.
+        ``frozen`` are the models that objectives name besides; they are none of the step's
+        modules, so nobody trains, shards or saves them."""
         super().__init__()
         if len(objectives) != len(weights) or not objectives:
             raise ValueError(f"{len(objectives)} objectives and {len(weights)} weights: wanted 1+")
@@ -30,13 +38,14 @@ class TrainingStep(nn.Module):
         self._objectives = tuple(objectives)
         self._weights = tuple(weights)
         self.segment_losses = SegmentLosses()
+        self._frozen = FrozenModels(model, frozen)
 
     def forward(
         self, batch: PackedBatch, divisors: Sequence[float]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The scalar ``sum_i weight_i * loss_i / divisors[i]``, and the detached undivided
         ``loss_i``, shape (objectives,)."""
-        heard = _Overheard(_as_forward(self.model), batch, self.segment_losses)
+        heard = _Overheard(_as_forward(self.model), batch, self.segment_losses, self._frozen)
         losses = [objective.loss(heard, batch) for objective in self._objectives]
         terms = zip(losses, self._weights, divisors, strict=True)
         total = torch.stack([loss * (weight / divisor) for loss, weight, divisor in terms]).sum()
@@ -54,8 +63,15 @@ class _Overheard:
     """The model as the objectives see it, with somebody listening to what it says of a pack's
     own targets; once, whichever objective asks first."""
 
-    def __init__(self, forward: Forward, batch: PackedBatch, listener: SegmentLosses) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        batch: PackedBatch,
+        listener: SegmentLosses,
+        frozen: FrozenModels,
+    ) -> None:
         self._forward, self._batch, self._listener = forward, batch, listener
+        self.frozen, self.divergence = frozen.asked, frozen.divergence
         self._told = False
 
     def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:

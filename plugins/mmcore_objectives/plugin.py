@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mmcore_objectives.frozen_spec import DpoSpec, KlDistillSpec
 from mmcore_objectives.spec import AutoregressiveSpec
 from mmcore_registry import Spec, hookimpl
 
 
 @hookimpl
 def mmcore_components() -> list[type[Spec]]:
-    return [AutoregressiveSpec]
+    return [AutoregressiveSpec, DpoSpec, KlDistillSpec]
