@@ -63,16 +63,19 @@ def frozen_models(
     """
     models = {}
     for name in folders_of(stage):
-        models[name] = _loaded(recipe, Path(name), device)
+        models[name] = load_frozen(recipe, Path(name), device)
     if any(one.frozen_model == UNTRAINED for one in stage.objectives):
         seed = seed_of(recipe.seed, UNTRAINED)
         models[UNTRAINED] = assemble.empty_model(recipe.model, seed, device)
-    for model in models.values():
-        model.eval().requires_grad_(False)
-    return models
+    return {name: _at_rest(model) for name, model in models.items()}
 
 
-def _loaded(recipe: Recipe, folder: Path, device: torch.device) -> VisionLanguageModel:
+def load_frozen(recipe: Recipe, folder: Path, device: torch.device) -> VisionLanguageModel:
+    """The model of a folder, which reads what the recipe's own reads; it does not learn.
+
+    Raises:
+        ValueError: the folder has no model, or (``FrozenModelError``) one that reads otherwise.
+    """
     with open_stored(folder) as stored:
         found = list(differences(recipe.model, stored.file))
         if found:
@@ -81,6 +84,11 @@ def _loaded(recipe: Recipe, folder: Path, device: torch.device) -> VisionLanguag
         if recipe.engine.precision == "bf16":
             model.to(torch.bfloat16)
         fill_stored(model, stored)
+    return _at_rest(model)
+
+
+def _at_rest(model: VisionLanguageModel) -> VisionLanguageModel:
+    model.eval().requires_grad_(False)
     return model
 
 
