@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from mmcore.data.reader import SourceReader
-from mmcore.interfaces import Row, SampleKey, Shard
+from mmcore.interfaces import Row, SampleKey, Shard, SourceSpec
 from mmcore.recipe import Recipe, Stage, labels
 from mmcore.run_folder.folder import write_whole
 from mmcore_registry import nearest
@@ -71,12 +71,12 @@ class Work:
 
 
 def work_of(recipe: Recipe, stage: Stage, rows_per_file: int) -> Work:
-    """All pairs of a stage.
+    """All pairs of a stage, but those that are prepared already.
 
     Raises:
         DataFault, EmptySource: a source cannot be read.
     """
-    pairs = [(label, spec) for label, spec in labels(stage) if spec.gives_pairs]
+    pairs = [(label, spec) for label, spec in labels(stage) if _unprepared(spec)]
     units = units_of([SourceReader(*one) for one in pairs], rows_per_file)
     return Work(recipe, stage, units, rows_per_file)
 
@@ -93,18 +93,22 @@ def stage_of(recipe: Recipe, name: str | None) -> Stage:
         close = nearest(name, names)
         hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(names)}"
         raise PrepareError(f"no stage is called {name!r}; {hint}")
-    found = [one for one in recipe.stages if any(source.gives_pairs for source in one.data)]
+    found = [one for one in recipe.stages if any(map(_unprepared, one.data))]
     if name is not None:
         found = [one for one in found if one.name == name]
     if not found:
         where = f"stage {name!r}" if name else "the recipe"
-        raise PrepareError(f"no source of {where} gives preference pairs")
+        raise PrepareError(f"no source of {where} gives pairs that are not prepared")
     if len(found) > 1:
         listing = ", ".join(one.name for one in found)
         raise PrepareError(
             f"several stages have preference pairs: {listing}; name one with --stage"
         )
     return found[0]
+
+
+def _unprepared(spec: SourceSpec) -> bool:
+    return spec.gives_pairs and not spec.gives_references
 
 
 def units_of(readers: Sequence[SourceReader], rows: int) -> list[Unit]:

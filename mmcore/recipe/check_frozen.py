@@ -34,7 +34,7 @@ def _adapters(
     if whole:
         message = (
             f"is {ADAPTERS!r}: {objective.name!r} holds the model against itself without adapters, "
-            f"but {', '.join(map(repr, whole))} learns as a whole and would not be what it was"
+            f"but more than adapters is trained: {', '.join(map(repr, whole))}"
         )
         hint = (
             f'train {whole[0]} by adapters: {{ part = "{whole[0]}", lora = {{ rank = 16 }} }}; '

@@ -207,5 +207,5 @@ def test_the_stage_must_be_clear(recipe):
         "pairs.toml",
         ['stages.dpo.data.0.learn="preferred"', 'stages.dpo.objectives.0.use="autoregressive"'],
     )
-    with pytest.raises(PrepareError, match="no source of the recipe gives preference pairs"):
+    with pytest.raises(PrepareError, match="no source of the recipe gives pairs that are not"):
         stage_of(plain, None)

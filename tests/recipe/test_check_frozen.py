@@ -81,7 +81,7 @@ def test_adapters_must_be_all_that_learns(faults):
     assert faults('{ use = "held" }', ADAPTED) == []
     [fault] = faults('{ use = "held" }', f'"token_sampler", {ADAPTED}')
     assert "stages.base.objectives.0.against: is 'adapters': 'held' holds the model" in fault
-    assert "but 'token_sampler' learns as a whole and would not be what it was" in fault
+    assert "but more than adapters is trained: 'token_sampler'; train token_sampler" in fault
     assert "lora = { rank = 16 } }; or name a folder of the model as it was" in fault
     assert faults('{ use = "held", against = "runs/x" }', '"token_sampler"') == []
 
