@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from mmcore.interfaces import Forward, PackedBatch, Segment
+from mmcore_objectives.answers import log_likelihoods, pairs_of
 from mmcore_objectives.frozen_spec import DATA
-from mmcore_objectives.pairs import log_likelihoods, pairs_of
 
 
 class MissingReferenceError(ValueError):
