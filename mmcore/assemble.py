@@ -16,9 +16,12 @@ from mmcore.data.held_out import HeldOut
 from mmcore.data.held_out_packs import HeldOutPacks
 from mmcore.data.lane_state import LaneSettings, LaneState
 from mmcore.data.loader import PackLoader
+from mmcore.data.pair_texts import PairTexts
 from mmcore.data.prepare import Preparer
 from mmcore.interfaces import (
+    TOKENS,
     Attention,
+    ComparingObjective,
     Engine,
     FillingEngine,
     LoadReport,
@@ -149,7 +152,11 @@ def _builders(table: ModelTable, attention: Attention) -> dict[str, Callable[[],
 
 
 def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
-    """How this stage turns samples into ids and views."""
+    """How this stage turns samples into ids and views.
+
+    Raises:
+        WeightsError: a tokenizer is missing or cannot be used.
+    """
     view = model.encoder.view
     return Preparer(
         text=text,
@@ -160,7 +167,20 @@ def preparer(model: ModelTable, stage: Stage, text: TextFormat) -> Preparer:
         max_views=stage.batch.max_views,
         fit=stage.fit,
         instruction_tokens=model.token_sampler.max_instruction,
+        pair_texts=pair_texts(model, stage),
     )
+
+
+def pair_texts(model: ModelTable, stage: Stage) -> PairTexts | None:
+    """How the texts of pictures are read, if an objective of the stage needs them.
+
+    Raises:
+        WeightsError: the tokenizer is missing or cannot be used.
+    """
+    tokenize = model.token_sampler.pair_text() if needs_of(stage) else None
+    if tokenize is None:
+        return None
+    return PairTexts(tokenize, model.token_sampler.max_pair_text)
 
 
 def pack_loader(
@@ -266,8 +286,8 @@ def learning(
         frozen: the models that objectives of the stage name, on their device.
     """
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
-    objectives = [spec.build() for spec in stage.objectives]
-    module = training_step(stage, model, objectives, recipe.seed, frozen)
+    objectives = built_objectives(stage)
+    module = training_step(recipe.model, stage, model, objectives, recipe.seed, frozen)
     parts = describe(model)
     engine = recipe.engine.build(
         module=module,
@@ -323,6 +343,7 @@ def _adapters_seed(seed: int, stage: Stage) -> int:
 
 
 def training_step(
+    table: ModelTable,
     stage: Stage,
     model: VisionLanguageModel,
     objectives: Sequence[Objective],
@@ -333,6 +354,10 @@ def training_step(
     yet; what remains is a pack's forward.
 
     Args:
+        table: what the model was made from.
+        stage: what learns.
+        model: with what earlier stages left.
+        objectives: in the recipe's order.
         seed: of the run, for the values of fresh adapters.
         frozen: the models that the objectives name.
 
@@ -340,5 +365,40 @@ def training_step(
         LoraError: a part cannot have the adapters that the stage trains.
     """
     model.adapt(loras_of(stage), _adapters_seed(seed, stage))
-    set_trainable(model, [part.part for part in stage.train])
-    return TrainingStep(model, objectives, [spec.weight for spec in stage.objectives], frozen)
+    let_learn(table, stage, model)
+    # Objectives that ask the token sampler for more share what the encoder said of a pack.
+    one_look = bool(needs_of(stage))
+    weights = [spec.weight for spec in stage.objectives]
+    return TrainingStep(model, objectives, weights, frozen, one_look=one_look)
+
+
+def built_objectives(stage: Stage) -> list[Objective]:
+    """The stage's objectives, in the recipe's order.
+
+    Raises:
+        TypeError: one is not of the scope that its spec says.
+    """
+    built = [spec.build() for spec in stage.objectives]
+    for spec, objective in zip(stage.objectives, built, strict=True):
+        if (spec.scope == "step") != isinstance(objective, ComparingObjective):
+            does = "has" if spec.scope == "pack" else "lacks"
+            raise TypeError(
+                f"objective {spec.name!r} says scope = {spec.scope!r}, and "
+                f"{type(objective).__name__} {does} the methods survey and compare"
+            )
+    return built
+
+
+def let_learn(table: ModelTable, stage: Stage, model: VisionLanguageModel) -> None:
+    """Freeze what does not learn in this stage: other parts, and what none of its objectives uses
+    of the token sampler."""
+    part = "token_sampler"
+    names = [name for name, _ in model.get_submodule(part).named_parameters()]
+    tokens = {TOKENS} if any("llm" in spec.reaches for spec in stage.objectives) else set[str]()
+    unused = table.token_sampler.unused(names, needs_of(stage) | tokens)
+    set_trainable(model, [one.part for one in stage.train], {f"{part}.{name}" for name in unused})
+
+
+def needs_of(stage: Stage) -> frozenset[str]:
+    """What the stage's objectives need of the token sampler beyond tokens."""
+    return frozenset[str]().union(*(spec.needs for spec in stage.objectives))

@@ -11,8 +11,10 @@ import attrs
 import numpy as np
 from PIL import Image
 
+from mmcore.assemble import pair_texts
 from mmcore.benchmarks.workload import PICTURE, Example, Workload, made_up_examples
 from mmcore.data.collate import collate
+from mmcore.data.pair_texts import PairTexts, paired
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import ImageRef, PackedBatch, SampleKey, TilerSpec, Tiles, ViewFormat
 from mmcore.recipe import Recipe, Stage
@@ -28,6 +30,8 @@ class Packer:
         tokens_per_view: that the token sampler makes.
         image_id: stands where a picture's tokens go.
         max_tokens, max_views: bounds of a pack; None: a step is one pack, however large.
+        pair_texts: how the texts of pictures are read, where the stage's packs carry them; an
+            example with one picture in one view then has as long a text as there can be.
     """
 
     tiler: TilerSpec
@@ -36,6 +40,7 @@ class Packer:
     image_id: int
     max_tokens: int | None = None
     max_views: int | None = None
+    pair_texts: PairTexts | None = None
 
     def packs(self, examples: Iterable[Example]) -> list[PackedBatch]:
         """The examples in order, a new pack wherever the last one is full.
@@ -96,7 +101,7 @@ class Packer:
             else:
                 ids.append(one)
                 learned.append(number >= example.prompt)
-        return TokenizedSample(
+        sample = TokenizedSample(
             key=SampleKey("workload", "", hash(example.ids) & 0xFFFF),
             input_ids_T=np.array(ids, dtype=np.int64),
             learned_T=np.array(learned, dtype=np.bool_),
@@ -104,6 +109,7 @@ class Packer:
             ends=None,
             document=False,
         )
+        return paired(sample, self.pair_texts.longest if self.pair_texts else ())
 
     def _collated(self, samples: Sequence[TokenizedSample]) -> PackedBatch:
         return collate(
@@ -112,6 +118,7 @@ class Packer:
             view=self.view,
             tokens_per_view=self.tokens_per_view,
             lane=0,
+            pair_texts=self.pair_texts,
         )
 
     def _cut(self, number: int, picture: PlannedPicture) -> Tiles:
@@ -135,7 +142,7 @@ def packer(recipe: Recipe, stage: Stage, *, bounded: bool) -> Packer:
     """A stage's packer, with or without its bounds.
 
     Raises:
-        WeightsError: the tokenizer's files are missing.
+        WeightsError: a tokenizer's files are missing.
     """
     view = recipe.model.encoder.view
     return Packer(
@@ -145,6 +152,7 @@ def packer(recipe: Recipe, stage: Stage, *, bounded: bool) -> Packer:
         image_id=recipe.model.llm.text().image_id,
         max_tokens=stage.batch.max_tokens if bounded else None,
         max_views=stage.batch.max_views if bounded else None,
+        pair_texts=pair_texts(recipe.model, stage),
     )
 
 

@@ -38,15 +38,16 @@ class TwoWayModel(VisionLanguageModel):
         self.encoder.register_forward_hook(lambda *_: clock.mark("encode"))
         self.token_sampler.register_forward_hook(lambda *_: clock.mark("sample"))
 
-    def hidden(self, batch: PackedBatch) -> torch.Tensor:
+    def hidden(self, batch: PackedBatch, features_NPD: torch.Tensor | None = None) -> torch.Tensor:
         """``h_TE``, whichever way it is made."""
         if self.padded:
+            assert features_NPD is None, "one objective alone is timed"
             h_BJE, starts = self._padded_hidden(batch)
             self._clock.mark("decode")
             self._losses_L = self._padded_nll(h_BJE, batch, starts)
             h_TE = torch.cat([h[at:] for h, at in zip(h_BJE, starts, strict=True)])
         else:
-            h_TE = super().hidden(batch)
+            h_TE = super().hidden(batch, features_NPD)
             self._clock.mark("decode")
         return h_TE
 

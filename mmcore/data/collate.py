@@ -6,13 +6,14 @@ tokens, L labelled positions, S sequences of the pack, C/H/W channels, height, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mmcore.data.pair_texts import PairTexts, carried
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import PackedBatch, Segment, TextFormat, Tiles, ViewFormat
 
@@ -24,6 +25,7 @@ def collate(
     view: ViewFormat,
     tokens_per_view: int,
     lane: int,
+    pair_texts: PairTexts | None = None,
 ) -> PackedBatch:
     """One pack of at least one sample.
 
@@ -34,6 +36,7 @@ def collate(
         view: shape of the blank view of a pack without pictures.
         tokens_per_view: how many positions a view, or another group of patches, fills.
         lane: the lane that the pack was made in.
+        pair_texts: how the texts of pictures were read, where the pack is to carry them.
     """
     assert samples, "a pack holds at least one sample"
     sequences = [sequence for sample in samples for sequence in sample.sequences]
@@ -75,12 +78,15 @@ def collate(
         instruction_mask_NI=instruction_mask_NI,
         segments=segments,
         lane=lane,
+        aux=carried(samples, pair_texts),
     )
 
 
-def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
+def blank_batch(
+    view: ViewFormat, text: TextFormat, pair_texts: PairTexts | None = None
+) -> PackedBatch:
     """What a rank runs that has no lane left, to stay in step: one token, one blank view, one
-    label row of weight zero, no samples."""
+    label row of weight zero, no samples; with ``pair_texts``, one empty text of weight zero."""
     pixels_NCHW, patch_mask_NP = _views([], view)
     nothing = np.zeros(0, dtype=np.int64)
     return _batch(
@@ -97,6 +103,7 @@ def blank_batch(view: ViewFormat, text: TextFormat) -> PackedBatch:
         instruction_mask_NI=None,
         segments=(),
         lane=-1,
+        aux=carried((), pair_texts),
     )
 
 
@@ -115,6 +122,7 @@ def _batch(
     instruction_mask_NI: NDArray[np.bool_] | None,
     segments: tuple[Segment, ...],
     lane: int,
+    aux: Mapping[str, torch.Tensor],
 ) -> PackedBatch:
     position_ids_T = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
     if len(label_index_L):
@@ -144,6 +152,7 @@ def _batch(
         label_segment_L=torch.from_numpy(label_segment_L.astype(np.int32)),
         segments=segments,
         lane=lane,
+        aux=aux,
     )
 
 

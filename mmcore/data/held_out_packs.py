@@ -69,7 +69,7 @@ class HeldOutPacks:
         ranks: int = 1,
     ) -> None:
         self._preparer = preparer
-        self.blank = blank_batch(preparer.view, preparer.text)
+        self.blank = blank_batch(preparer.view, preparer.text, preparer.pair_texts)
         self.found: dict[str, int] = {}
         pending: LookAhead[TokenizedSample] = LookAhead(
             LOOK_AHEAD, preparer.max_tokens, preparer.max_views, 2**62
@@ -132,4 +132,5 @@ class HeldOutPacks:
             view=self._preparer.view,
             tokens_per_view=self._preparer.tokens_per_view,
             lane=-1,
+            pair_texts=self._preparer.pair_texts,
         )

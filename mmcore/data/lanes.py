@@ -136,6 +136,7 @@ class Lane:
             view=preparer.view,
             tokens_per_view=preparer.tokens_per_view,
             lane=self._number,
+            pair_texts=preparer.pair_texts,
         )
         self._packs += 1
         for sample in samples:

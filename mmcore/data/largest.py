@@ -1,7 +1,7 @@
 """The largest pack that a stage may meet: as many tokens and views as its batch allows.
 
 Letters: T packed tokens, N views, P patches of a view, I tokens of an
-instruction, K image tokens, L labelled positions.
+instruction, K image tokens, L labelled positions, B pairs, W tokens of a text.
 """
 
 from __future__ import annotations
@@ -9,8 +9,17 @@ from __future__ import annotations
 import torch
 
 from mmcore.data.most_views import most_views
+from mmcore.data.pair_texts import PairTexts
 from mmcore.data.prepare import Preparer
-from mmcore.interfaces import PackedBatch, SampleKey, Segment
+from mmcore.interfaces import (
+    PAIR_IDS,
+    PAIR_MASK,
+    PAIR_VIEW,
+    PAIR_WEIGHT,
+    PackedBatch,
+    SampleKey,
+    Segment,
+)
 
 NAME = "largest-pack"
 
@@ -54,4 +63,17 @@ def largest_pack(preparer: Preparer) -> PackedBatch:
         instruction_ids_NI=torch.full((groups, asked), preparer.text.end_id) if asked else None,
         instruction_mask_NI=torch.ones(groups, asked, dtype=torch.bool) if asked else None,
         segments=(Segment(key, NAME, 0, tokens, views, labels),),
+        aux=_every_view_paired(preparer.pair_texts, groups),
     )
+
+
+def _every_view_paired(texts: PairTexts | None, groups: int) -> dict[str, torch.Tensor]:
+    """As long a text as there can be with every view, or with every other group of patches."""
+    if texts is None:
+        return {}
+    return {
+        PAIR_IDS: torch.tensor([texts.longest] * groups),
+        PAIR_MASK: torch.ones(groups, texts.most, dtype=torch.bool),
+        PAIR_VIEW: torch.arange(groups),
+        PAIR_WEIGHT: torch.ones(groups),
+    }

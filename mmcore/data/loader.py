@@ -89,7 +89,7 @@ class PackLoader:
         _check_numbers(lanes, packs_per_step, rank, ranks, workers, prefetch)
         mine = list(range(rank, lanes, ranks))
         self._blanks = -(-lanes // ranks) - len(mine)
-        self._blank = blank_batch(preparer.view, preparer.text)
+        self._blank = blank_batch(preparer.view, preparer.text, preparer.pair_texts)
         self._rounds, self._workers = packs_per_step // lanes, workers
         self._prefetch = self._rounds * len(mine) if prefetch is None else prefetch
         self._lanes = LaneSet(mine, list(sources), settings, _own_states(mine, state or {}))

@@ -16,6 +16,7 @@ import numpy as np
 from mmcore.data.fitting import Atom, Bounds, Picture, Words, join_end, shrink, split, truncate
 from mmcore.data.images import decode, of_picture
 from mmcore.data.instructions import instructions
+from mmcore.data.pair_texts import PairTexts, paired
 from mmcore.data.pairs import both_turns, check_pair, truncate_both
 from mmcore.data.references import with_reference
 from mmcore.data.rendered import Rendered
@@ -52,6 +53,7 @@ class Preparer:
         fit: what happens to a sample with too many views: "shrink" gives its pictures fewer,
             down to one each; "reject" leaves it out, unless it can be split.
         instruction_tokens: how many tokens of a picture's own instruction the token sampler reads.
+        pair_texts: how the texts of pictures are read, where an objective of the stage wants them.
     """
 
     text: TextFormat
@@ -62,6 +64,7 @@ class Preparer:
     max_views: int
     fit: Literal["shrink", "reject"] = "shrink"
     instruction_tokens: int = 0
+    pair_texts: PairTexts | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.max_views < 1:
@@ -147,7 +150,8 @@ class Preparer:
             made.append(attrs.evolve(one, shrunk=plans != natural, truncated=cut))
         preferred, dispreferred = made
         cut = preferred.truncated or dispreferred.truncated
-        pair = attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut)
+        text = self._pair_text(turns[0])
+        pair = paired(attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut), text)
         return pair if sample.reference is None else with_reference(pair, sample.reference)
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
@@ -161,6 +165,9 @@ class Preparer:
     @property
     def _bounds(self) -> Bounds:
         return Bounds(self.max_tokens, self.max_views)
+
+    def _pair_text(self, parts: Sequence[Part]) -> tuple[int, ...]:
+        return () if self.pair_texts is None else self.pair_texts.of(parts)
 
     def _read(self, items: Sequence[TextRun | ImageSlot], parts: Sequence[Part]) -> Rendered:
         asked = instructions(self.text, parts, self.instruction_tokens)
@@ -238,9 +245,10 @@ class Preparer:
         taught = [one for one in made if one.labels]
         if not taught:
             raise Rejection("nothing-to-learn", "no learned token is left that something precedes")
+        text = self._pair_text(sample.parts)
         return [
             attrs.evolve(
-                one,
+                paired(one, text),
                 key=attrs.evolve(sample.key, piece=number) if len(pieces) > 1 else sample.key,
                 shrunk=shrunk,
                 truncated=truncated,

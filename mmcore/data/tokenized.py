@@ -51,6 +51,8 @@ class TokenizedSample:
         pieces: how many pieces the row became.
         dropped: how many further pieces were left out, for they taught nothing; counted on the
             first piece.
+        pair: ids of the text of its picture, if that is one picture in one view and the stage wants
+            such pairs.
         dispreferred: of a preference pair, the same question and pictures with the worse answer.
         reference: of either sequence of a pair, the log-probability of its answer that was computed
             beforehand; None where none was.
@@ -67,6 +69,7 @@ class TokenizedSample:
     truncated: bool = False
     pieces: int = 1
     dropped: int = 0
+    pair: tuple[int, ...] = ()
     dispreferred: TokenizedSample | None = None
     reference: float | None = None
 

@@ -16,7 +16,8 @@ PAIR_MASK: Final = "pair_mask_BW"
 """bool: which of these are there."""
 
 PAIR_VIEW: Final = "pair_view_B"
-"""int64: which view of the pack shows the picture."""
+"""int64: which view of the pack (or which other group of patches that the tiler makes) shows the
+picture."""
 
 PAIR_WEIGHT: Final = "pair_weight_B"
 """float32: one; zero for the row of a pack that has no pair."""

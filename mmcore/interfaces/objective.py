@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import attrs
 
+from mmcore.interfaces.parts import PARTS
 from mmcore.interfaces.records import PackedBatch
 from mmcore_registry import Spec, doc
 
@@ -67,6 +68,15 @@ class Forward(Protocol):
         """What the token sampler provides beyond tokens; see ``PairedSampler``. The encoder is
         entered once for a pack, whatever is asked of it."""
 
+    def tell(self, name: str, total: torch.Tensor) -> None:
+        """Report a number beside the loss, as ``OBJECTIVE/name``: what was told of all packs of all
+        ranks is added up, and divided by the objective's terms as its loss is.
+
+        Args:
+            name: an objective tells the same names of every pack.
+            total: a scalar on the device; nobody waits for it.
+        """
+
 
 class Objective(Protocol):
     """Counts on the host before any forward; then sums on the device."""
@@ -80,6 +90,7 @@ class Objective(Protocol):
         weight zero where a pack has nothing to teach)."""
 
 
+@runtime_checkable
 class ComparingObjective(Objective, Protocol):
     """An objective whose spec says ``scope = "step"``: it compares the samples of a whole step, of
     all packs and ranks, so that its negatives do not depend on packing.
@@ -87,12 +98,15 @@ class ComparingObjective(Objective, Protocol):
     Before the backward passes of a step, every pack is looked at without gradients (``survey``);
     what was seen of all packs of all ranks is compared (``compare``); then ``loss`` goes through
     every pack again, with what the comparison says of it in the pack's ``aux``, and its gradient is
-    that of the whole comparison.
+    that of the whole comparison. A pack of which the comparison says nothing has nothing of it in
+    its ``aux``: one that counts no terms, and one that is only tried for its size; ``loss`` enters
+    the model all the same.
     """
 
     def survey(self, forward: Forward, batch: PackedBatch) -> Mapping[str, torch.Tensor]:
         """What of a pack is compared: tensors by name, a row for every sample that is; the same
-        names for every pack."""
+        names for every pack. What two objectives of a stage give under one name must be the same
+        thing: it travels once."""
 
     def compare(
         self, surveyed: Sequence[Mapping[str, torch.Tensor]], mine: Sequence[int], seed: int
@@ -100,8 +114,8 @@ class ComparingObjective(Objective, Protocol):
         """What the comparison says of each of this rank's packs, for its ``aux``.
 
         Args:
-            surveyed: of every pack of the step, in the order of the data, which does not depend on
-                the number of ranks.
+            surveyed: of every pack of the step that counts any terms, in the order of the data,
+                which does not depend on the number of ranks.
             mine: which of them are this rank's.
             seed: of the step; the same on every rank.
         """
@@ -117,6 +131,9 @@ class ObjectiveSpec(Spec):
     texts of their pictures (``interfaces.aux``), and the tiler must make one view of a picture."""
     scope: ClassVar[Literal["pack", "step"]] = "pack"
     """Over what it is computed: "step" makes it a ``ComparingObjective``."""
+    reaches: ClassVar[frozenset[str]] = frozenset(PARTS)
+    """Parts of the model that its loss depends on: a stage cannot train a part that none of its
+    objectives reaches."""
     reads_pairs: ClassVar[bool] = False
     """Whether it learns from ``PackedBatch.pairs``. One that does not must heed
     ``label_weight_L``, which is zero for dispreferred answers."""

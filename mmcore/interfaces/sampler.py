@@ -53,6 +53,9 @@ class InstructedSampler(TokenSampler, Protocol):
         no token that is learned anywhere in the pack."""
 
 
+TOKENS: Final = "tokens"
+"""What every token sampler makes, for objectives that reach the LLM."""
+
 CONTRAST: Final = "contrast"
 """Provided: how a picture and a text look to one another (for ITC)."""
 
@@ -84,9 +87,10 @@ class PairedSampler(TokenSampler, Protocol):
         Returns:
             for "contrast" ``picture_BQX`` of unit length and ``text_BX``, a unit vector divided by
             the temperature: likeness is the largest of the Q inner products; for "match"
-            ``logits_B2`` of "not the text of this picture", "its text"; for "caption" ``nll_BW``:
-            negative log likelihood of every token of the text but its first, 0 at the first and
-            where the mask is False.
+            ``logits_B2`` of "not the text of this picture", "its text"; for "caption" ``nll_BW``,
+            negative log likelihood of every token of the text but its first, and ``spread_BW``,
+            the mean of that over all tokens of the vocabulary, were each of them the text's (what
+            label smoothing asks for): both 0 at the first and where the mask is False.
         """
 
 
@@ -109,6 +113,11 @@ class TokenSamplerSpec(FilledSpec):
         module is a ``PairedSampler``."""
         return frozenset()
 
+    @property
+    def max_pair_text(self) -> int:
+        """How many ids ``pair_text`` gives of a text at the most; 0: it reads none."""
+        return 0
+
     def pair_text(self) -> PairText | None:
         """Tokenises the text of a picture for what it ``provides``; needs no torch.
 
@@ -116,6 +125,17 @@ class TokenSamplerSpec(FilledSpec):
             WeightsError: the tokenizer that the recipe names is missing or cannot be used.
         """
         return None
+
+    def unused(self, names: Sequence[str], needs: frozenset[str]) -> frozenset[str]:
+        """Parameters that nothing uses in a stage whose objectives need only so much of it; there
+        they are frozen, and do not count as learning.
+
+        Args:
+            names: of its module's parameters, adapters included.
+            needs: of all objectives together: "tokens" where one reaches the LLM, and some of what
+                it ``provides``.
+        """
+        return frozenset()
 
     @property
     def needs_grid(self) -> bool:

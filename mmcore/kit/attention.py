@@ -98,6 +98,7 @@ def scaled_attention(
     v_BHJM: torch.Tensor,
     *,
     visible_BJ: torch.Tensor | None = None,
+    visible_BIJ: torch.Tensor | None = None,
     kernel: Attention,
 ) -> torch.Tensor:
     """Attention of all queries of an entry to its keys: ``out_BHIM``, scores times ``M ** -0.5``.
@@ -105,6 +106,7 @@ def scaled_attention(
     Args:
         q_BHIM, k_BHJM, v_BHJM: queries, keys and values, with equally many heads.
         visible_BJ: bool, which keys may be seen (at least one of every entry); None means all.
+        visible_BIJ: instead of that, which keys every query may see (at least one).
         kernel: chosen by ``choose_attention``. Where keys are hidden, torch's kernel serves both:
             xformers would want the mask spread over all heads and queries.
     """
@@ -112,13 +114,14 @@ def scaled_attention(
     if q_BHIM.is_meta:
         pairs = q_BHIM.shape[0] * q_BHIM.shape[2] * k_BHJM.shape[2]
         return attention_on_meta(q_BHIM, k_BHJM, v_BHJM, pairs=pairs)
-    if kernel == "xformers" and visible_BJ is None:
+    mask = visible_BIJ[:, None] if visible_BIJ is not None else None
+    mask = visible_BJ[:, None, None, :] if visible_BJ is not None else mask
+    if kernel == "xformers" and mask is None:
         from xformers.ops import memory_efficient_attention
 
         q_BIHM, k_BJHM, v_BJHM = (x.transpose(1, 2) for x in (q_BHIM, k_BHJM, v_BHJM))
         out_BIHM: torch.Tensor = memory_efficient_attention(q_BIHM, k_BJHM, v_BJHM)
         return out_BIHM.transpose(1, 2)
-    mask = None if visible_BJ is None else visible_BJ[:, None, None, :]
     return torch_attention(q_BHIM, k_BHJM, v_BHJM, mask=mask)
 
 

@@ -25,9 +25,16 @@ class PartSize:
     trainable: int
 
 
-def set_trainable(model: VisionLanguageModel, parts: Collection[str]) -> None:
+def set_trainable(
+    model: VisionLanguageModel, parts: Collection[str], unused: Collection[str] = ()
+) -> None:
     """Let exactly these parts learn; what its maker froze for good stays frozen, and of a part
     with adapters nothing else learns.
+
+    Args:
+        model: with its adapters.
+        parts: names.
+        unused: names of parameters that no objective uses, and that so cannot learn.
 
     Raises:
         ValueError: a part that the model does not have.
@@ -37,7 +44,7 @@ def set_trainable(model: VisionLanguageModel, parts: Collection[str]) -> None:
     for name, parameter in model.named_parameters():
         part = name.split(".", 1)[0]
         able = is_adapter(name) if part in model.loras else name not in model.frozen_for_good
-        parameter.requires_grad_(part in parts and able)
+        parameter.requires_grad_(part in parts and able and name not in unused)
 
 
 def parameter_groups(

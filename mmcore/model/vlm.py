@@ -6,7 +6,7 @@ states h_TE; its head makes log likelihoods of the L labelled positions.
 
 Letters: T packed tokens, N views, C/H/W channels, height, width, P patches of a view, D encoder
 width, Q tokens of a view, I tokens of an instruction, E LLM width, K image tokens, L labelled
-positions, B prompts.
+positions, B prompts, or pairs of a picture and a text, W tokens of a text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from mmcore.interfaces import LLM, Lora, PackedBatch, Teacher
+from mmcore.interfaces import LLM, Lora, PackedBatch, PairedSampler, Teacher
 from mmcore.model.lora import LoraError, adapt, adaptable, adapters_off, chosen
 from mmcore.model.splice import splice
 
@@ -73,10 +73,31 @@ class VisionLanguageModel(nn.Module):
         """Within, the model computes what it would without its adapters."""
         return adapters_off(self)
 
-    def hidden(self, batch: PackedBatch) -> torch.Tensor:
-        """``h_TE``: encode, sample, splice, decode."""
-        h_TE: torch.Tensor = self.llm(self._spliced(batch), batch.layout)
+    def features(self, batch: PackedBatch) -> torch.Tensor:
+        """``features_NPD`` of a pack's views, regrouped as its tiler wants it; for whoever
+        asks more than one of the two below."""
+        return self._features(batch.pixels_NCHW, batch.patch_order_NP)
+
+    def hidden(self, batch: PackedBatch, features_NPD: torch.Tensor | None = None) -> torch.Tensor:
+        """``h_TE``: encode (unless the features are given), sample, splice, decode."""
+        h_TE: torch.Tensor = self.llm(self._spliced(batch, features_NPD), batch.layout)
         return h_TE
+
+    def provided(
+        self,
+        wanted: str,
+        batch: PackedBatch,
+        view_B: torch.Tensor,
+        ids_BW: torch.Tensor,
+        mask_BW: torch.Tensor,
+        features_NPD: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        """What the token sampler, a ``PairedSampler``, provides of these pairs; the LLM is not
+        entered."""
+        if features_NPD is None:
+            features_NPD = self.features(batch)
+        sampler = cast(PairedSampler, self.token_sampler)
+        return sampler.provide(wanted, features_NPD, batch.patch_mask_NP, view_B, ids_BW, mask_BW)
 
     def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
         """``nll_L``: negative log likelihood of the targets, float32."""
@@ -140,24 +161,38 @@ class VisionLanguageModel(nn.Module):
             instruction_NIE: embeddings of their instructions, where the token sampler reads them.
             instruction_mask_NI: which of these are there.
         """
+        features_NPD = self._features(pixels_NCHW, patch_order_NP)
+        return self._sampled(features_NPD, patch_mask_NP, instruction_NIE, instruction_mask_NI)
+
+    def _features(
+        self, pixels_NCHW: torch.Tensor, patch_order_NP: torch.Tensor | None
+    ) -> torch.Tensor:
         learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            features_NPD = self.encoder(pixels_NCHW)
+            features_NPD: torch.Tensor = self.encoder(pixels_NCHW)
         if patch_order_NP is not None:
             features_NPD = features_NPD.flatten(0, 1)[patch_order_NP]
+        return features_NPD
+
+    def _sampled(
+        self,
+        features_NPD: torch.Tensor,
+        patch_mask_NP: torch.Tensor,
+        instruction_NIE: torch.Tensor | None,
+        instruction_mask_NI: torch.Tensor | None,
+    ) -> torch.Tensor:
         asked = () if instruction_NIE is None else (instruction_NIE, instruction_mask_NI)
         tokens_NQE: torch.Tensor = self.token_sampler(features_NPD, patch_mask_NP, *asked)
         return tokens_NQE
 
-    def _spliced(self, batch: PackedBatch) -> torch.Tensor:
+    def _spliced(
+        self, batch: PackedBatch, features_NPD: torch.Tensor | None = None
+    ) -> torch.Tensor:
         x_TE, instruction_NIE = self._embedded(batch)
-        tokens_NQE = self.vision_tokens(
-            batch.pixels_NCHW,
-            batch.patch_mask_NP,
-            batch.patch_order_NP,
-            instruction_NIE,
-            batch.instruction_mask_NI,
-        )
+        if features_NPD is None:
+            features_NPD = self.features(batch)
+        mask_NP, asked_NI = batch.patch_mask_NP, batch.instruction_mask_NI
+        tokens_NQE = self._sampled(features_NPD, mask_NP, instruction_NIE, asked_NI)
         return splice(x_TE, tokens_NQE, batch.image_token_index_K, batch.image_token_source_K)
 
     def _embedded(self, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -7,9 +7,15 @@ import math
 import attrs
 import torch
 
-from mmcore.assemble import empty_model, loras_of, training_step
+from mmcore.assemble import (
+    built_objectives,
+    empty_model,
+    let_learn,
+    loras_of,
+    training_step,
+)
 from mmcore.interfaces import ADAPTERS, EngineMemory, Lora, MemoryItem
-from mmcore.model.trainable import describe, set_trainable
+from mmcore.model.trainable import describe
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.planning.measure import Work, measure
 from mmcore.planning.pack import PackSize, full_pack
@@ -39,7 +45,7 @@ class Costs:
     def parts(self, stage: Stage) -> tuple[PartPlan, ...]:
         """Sizes of the parts, as the stage trains them."""
         model = self._model(stage)
-        set_trainable(model, [part.part for part in stage.train])
+        let_learn(self._recipe.model, stage, model)
         return tuple(
             PartPlan(
                 part=size.part,
@@ -69,9 +75,11 @@ class Costs:
         key = (learning, size, stage.objectives, weights)
         if key not in self._measured:
             _write_weights(model, torch.bfloat16 if weights == "bf16" else torch.float32)
-            objectives = [spec.build() for spec in stage.objectives]
+            objectives = built_objectives(stage)
             self._measured[key] = measure(
-                training_step(stage, model, objectives, frozen=stand_ins(stage, model)),
+                training_step(
+                    self._recipe.model, stage, model, objectives, frozen=stand_ins(stage, model)
+                ),
                 size,
                 len(objectives),
                 autocast=self._recipe.engine.precision == "bf16",

@@ -6,12 +6,13 @@ from contextlib import ExitStack
 
 import attrs
 import torch
-from torch import nn
 
+from mmcore.interfaces import PackedBatch
 from mmcore.kit.attention_on_meta import FusedAttention
 from mmcore.planning.autocast import AutocastOnMeta
 from mmcore.planning.pack import PackSize, batch_on_meta, tensors_of
 from mmcore.planning.recorder import Recorder
+from mmcore.training.step_module import TrainingStep
 
 
 @attrs.frozen
@@ -20,7 +21,8 @@ class Work:
 
     Attributes:
         forward, backward, recompute: floating-point operations of matrix products, convolutions
-            and attention; ``recompute`` is forward work repeated in the backward pass.
+            and attention; ``recompute`` is forward work that is done twice: in the backward pass,
+            and before the step where its objectives compare all of its samples.
         kept: bytes of activations that wait for the backward pass.
         peak_forward, peak_backward: the most bytes at any moment of the pass, ``kept`` included;
             gradients are counted one at a time.
@@ -36,7 +38,7 @@ class Work:
     batch: int
 
 
-def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool) -> Work:
+def measure(step: TrainingStep, size: PackSize, objectives: int, *, autocast: bool) -> Work:
     """Run a ``TrainingStep`` whose parameters are on the meta device.
 
     Args:
@@ -60,6 +62,7 @@ def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool)
         stack.enter_context(FusedAttention())
         if casting is not None:
             stack.enter_context(casting)
+        surveyed = _survey(step, batch, objectives, recorder)
         total, _ = step(batch, [1.0] * objectives)
         if casting is not None:
             casting.forget()
@@ -70,14 +73,24 @@ def measure(step: nn.Module, size: PackSize, objectives: int, *, autocast: bool)
         # what is recomputed inside of it would have other number formats than before.
         torch.autograd.backward(total)
     return Work(
-        forward=recorder.flops["forward"],
+        forward=recorder.flops["forward"] - surveyed,
         backward=recorder.flops["backward"],
-        recompute=recorder.flops["recompute"],
+        recompute=recorder.flops["recompute"] + surveyed,
         kept=kept,
         peak_forward=peak_forward,
         peak_backward=recorder.peak,
         batch=sum(tensor.nbytes for tensor in tensors_of(batch)),
     )
+
+
+@torch.no_grad()
+def _survey(step: TrainingStep, batch: PackedBatch, objectives: int, recorder: Recorder) -> int:
+    """FLOPs of the pack's survey, if the step's objectives compare its samples."""
+    if not step.compares:
+        return 0
+    with step.surveying():
+        step(batch, [1.0] * objectives)
+    return recorder.flops["forward"]
 
 
 def _drop(parameter: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import torch
 
-from mmcore.assemble import empty_model, training_step
+from mmcore.assemble import built_objectives, empty_model, training_step
 from mmcore.interfaces import PackedBatch
 from mmcore.kit.attention_on_meta import FusedAttention, causal_pairs
 from mmcore.planning.costs import stand_ins
@@ -58,8 +58,9 @@ class PackFlops:
 def pack_flops(recipe: Recipe, stage: Stage) -> PackFlops:
     """What the packs of a stage need; takes a few seconds for a model of billions."""
     model = empty_model(recipe.model, recipe.seed, torch.device("meta"))
-    objectives = [spec.build() for spec in stage.objectives]
-    step = training_step(stage, model, objectives, frozen=stand_ins(stage, model))
+    objectives = built_objectives(stage)
+    frozen = stand_ins(stage, model)
+    step = training_step(recipe.model, stage, model, objectives, frozen=frozen)
     full = full_pack(recipe.model, stage)
 
     def measured(views: int, labels: int, samples: int) -> int:

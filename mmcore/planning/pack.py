@@ -1,7 +1,7 @@
 """A full pack of a stage, without values: what its batch table allows at most.
 
 Letters: T packed tokens, N views, P patches of a view, K image tokens, L labelled positions,
-I tokens of an instruction, C/H/W channels, height, width.
+I tokens of an instruction, B pairs, W tokens of a text, C/H/W channels, height, width.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ import attrs
 import torch
 
 from mmcore.data.most_views import most_views
-from mmcore.interfaces import PackedBatch, ViewFormat
+from mmcore.interfaces import (
+    PAIR_IDS,
+    PAIR_MASK,
+    PAIR_VIEW,
+    PAIR_WEIGHT,
+    PackedBatch,
+    ViewFormat,
+)
 from mmcore.recipe import ModelTable, Stage
 
 SAMPLES = 4
@@ -32,6 +39,7 @@ class PackSize:
         groups: of patches that the token sampler is given; as a rule the views.
         patches: of a group.
         instruction: tokens of a group's instruction that the token sampler reads.
+        text: tokens of every group's text, where objectives compare the two.
     """
 
     tokens: int
@@ -42,6 +50,7 @@ class PackSize:
     groups: int
     patches: int
     instruction: int = 0
+    text: int = 0
 
 
 def full_pack(model: ModelTable, stage: Stage) -> PackSize:
@@ -53,8 +62,18 @@ def full_pack(model: ModelTable, stage: Stage) -> PackSize:
     room = max(1, (tokens - 2 * samples) // tokens_per_view)  # for groups
     views, groups = most_views(stage.tiler, stage.batch.max_views, room)
     patches = max(stage.tiler.group_sizes(view))
-    instruction = model.token_sampler.max_instruction
-    return PackSize(tokens, views, samples, tokens_per_view, view, groups, patches, instruction)
+    needs = any(objective.needs for objective in stage.objectives)
+    return PackSize(
+        tokens,
+        views,
+        samples,
+        tokens_per_view,
+        view,
+        groups,
+        patches,
+        instruction=model.token_sampler.max_instruction,
+        text=model.token_sampler.max_pair_text if needs else 0,
+    )
 
 
 def batch_on_meta(size: PackSize) -> PackedBatch:
@@ -82,7 +101,17 @@ def batch_on_meta(size: PackSize) -> PackedBatch:
             else None,
             instruction_ids_NI=torch.empty(asked, dtype=torch.int64) if size.instruction else None,
             instruction_mask_NI=torch.empty(asked, dtype=torch.bool) if size.instruction else None,
+            aux=_pairs(size.groups, size.text) if size.text else {},
         )
+
+
+def _pairs(pairs: int, words: int) -> dict[str, torch.Tensor]:
+    return {
+        PAIR_IDS: torch.empty(pairs, words, dtype=torch.int64),
+        PAIR_MASK: torch.empty(pairs, words, dtype=torch.bool),
+        PAIR_VIEW: torch.empty(pairs, dtype=torch.int64),
+        PAIR_WEIGHT: torch.empty(pairs, dtype=torch.float32),
+    }
 
 
 def tensors_of(batch: PackedBatch) -> Iterator[torch.Tensor]:
@@ -91,3 +120,4 @@ def tensors_of(batch: PackedBatch) -> Iterator[torch.Tensor]:
         value = getattr(batch, field.name)
         if isinstance(value, torch.Tensor):
             yield value
+    yield from batch.aux.values()

@@ -83,7 +83,6 @@ def check(facts: Facts) -> Iterator[Remark]:
         yield from _parts(facts, stage)
         yield from _batch(facts, stage, tokens_per_view)
         yield from _groups(facts, stage, tokens_per_view)
-        yield from _objectives(facts, stage)
         yield from _pairs(facts, stage)
 
 
@@ -242,23 +241,6 @@ def _groups(facts: Facts, stage: KeyPath, tokens_per_view: int | None) -> Iterat
             )
             yield Remark((*stage, "tiler"), message)
             return
-
-
-def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
-    sampler = facts.at("model", "token_sampler")
-    if not isinstance(sampler, TokenSamplerSpec):
-        return
-    for path, objective in facts.below(*stage, "objectives"):
-        if not isinstance(objective, ObjectiveSpec):
-            continue
-        missing = sorted(objective.needs - sampler.provides)
-        if missing:
-            has = ", ".join(sorted(sampler.provides)) or "nothing beyond tokens"
-            message = (
-                f"{objective.name!r} needs {', '.join(missing)} of the token sampler; "
-                f"{sampler.name!r} provides {has}"
-            )
-            yield Remark((*path, "use"), message)
 
 
 def _pairs(facts: Facts, stage: KeyPath) -> Iterator[Remark]:

@@ -42,7 +42,7 @@ def _check(facts: Facts, stage: KeyPath, measure: str) -> Iterator[Remark]:
 
 
 def _validation(facts: Facts, stage: KeyPath, path: KeyPath, name: str) -> Iterator[Remark]:
-    """What is held out has a loss, and each source's rows have."""
+    """What is held out has a loss; each source's rows have, and each objective of several."""
     measure, of_source = f"validation/{name}", f"validation/{BY_SOURCE}{name}"
     table = facts.at(*stage)
     sources = [label for label, _ in labels(table)] if isinstance(table, Stage) else None
@@ -51,7 +51,9 @@ def _validation(facts: Facts, stage: KeyPath, path: KeyPath, name: str) -> Itera
         yield Remark(path, message, f"write 'score/{name}'")
     elif facts.at("validation") is None:
         yield _unmeasured(path, measure)
-    elif sources is not None and name not in (known := [LOSS, *(BY_SOURCE + s for s in sources)]):
+    elif sources is not None and name not in (
+        known := [LOSS, *(BY_SOURCE + one for one in sources), *_losses(facts, stage)]
+    ):
         message = f"is {measure!r}, which a validation of this stage does not measure"
         hint = _meant(name, known, "validation/", "it measures")
         yield Remark(path, message, f"write '{of_source}'" if name in sources else hint)
@@ -83,9 +85,7 @@ def _unmeasured(path: KeyPath, measure: str) -> Remark:
 
 def _loss(facts: Facts, stage: KeyPath, path: KeyPath, name: str) -> Iterator[Remark]:
     """An objective's own loss is told apart where there are several."""
-    objectives = [
-        one.name for _, one in facts.below(*stage, "objectives") if isinstance(one, ObjectiveSpec)
-    ]
+    objectives = _objectives(facts, stage)
     if not name or not objectives:
         return
     if name not in objectives:
@@ -93,6 +93,17 @@ def _loss(facts: Facts, stage: KeyPath, path: KeyPath, name: str) -> Iterator[Re
         yield Remark(path, message, _meant(name, objectives, "loss/", "objectives"))
     elif len(objectives) == 1:
         yield Remark(path, f"is 'loss/{name}', and the stage has one objective", "write 'loss'")
+
+
+def _losses(facts: Facts, stage: KeyPath) -> list[str]:
+    """What is told apart of them."""
+    objectives = _objectives(facts, stage)
+    return [f"{LOSS}/{name}" for name in objectives] if len(objectives) > 1 else []
+
+
+def _objectives(facts: Facts, stage: KeyPath) -> list[str]:
+    below = facts.below(*stage, "objectives")
+    return [one.name for _, one in below if isinstance(one, ObjectiveSpec)]
 
 
 def _meant(name: str, known: Collection[str], prefix: str, kind: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from mmcore.recipe.check import Facts, Remark, check
 from mmcore.recipe.check_early_stop import check_early_stops
 from mmcore.recipe.check_frozen import check_frozen
+from mmcore.recipe.check_objectives import check_objectives
 from mmcore.recipe.errors import Fault, RecipeError
 from mmcore.recipe.inherit import read
 from mmcore.recipe.lock import pinned, read_lock
@@ -55,7 +56,12 @@ def load_recipe(
     facts = Facts(root, structured.values)
     lacking = list(check_machine(facts, lock)) if machine else []
     faults += structured.faults
-    found = [*check(facts), *check_early_stops(facts), *check_frozen(facts)]
+    found = [
+        *check(facts),
+        *check_objectives(facts),
+        *check_frozen(facts),
+        *check_early_stops(facts),
+    ]
     faults += [_located(root, remark, path) for remark in found]
     sound = not faults
     faults += [_located(root, remark, path) for remark in lacking]

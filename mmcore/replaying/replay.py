@@ -277,7 +277,7 @@ class _Replayer:
         stack.callback(loader.close)
         numbers = rollbacks.numbers(self._left_out, stage.name)
         discarding = DiscardingLoader(loader, numbers, progress.stage_step)
-        blank = blank_batch(prepared.view, prepared.text)
+        blank = blank_batch(prepared.view, prepared.text, prepared.pair_texts)
         in_turn = InTurn(
             discarding, learning.engine, self._ranks, self._recipe, blank, progress.step
         )

@@ -1,15 +1,26 @@
 """What a token sampler promises.
 
 Letters: N views, P patches of a view, D encoder width, Q tokens of a view, I tokens of an
-instruction, E LLM width.
+instruction, E LLM width, B pairs of a picture and a text, W tokens of a text, X width in which both
+are compared.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
-from mmcore.interfaces import PatchGrid, TokenSamplerSpec
+from mmcore.interfaces import (
+    CAPTION,
+    CONTRAST,
+    MATCH,
+    TOKENS,
+    PairedSampler,
+    PatchGrid,
+    TokenSamplerSpec,
+)
 from mmcore.testing.spec import check_spec
 
 N, D, E = 3, 24, 40
@@ -41,6 +52,9 @@ def check_token_sampler(spec: TokenSamplerSpec) -> None:
     if tiny.max_instruction:
         assert spec.max_instruction, "the tiny form reads instructions, the component does not"
         _check_instructions(tiny)
+    if tiny.provides:
+        assert spec.provides >= tiny.provides, "the tiny form provides what the component does not"
+        _check_pairs(tiny)
 
 
 def promised(spec: TokenSamplerSpec, grid: PatchGrid) -> int | None:
@@ -74,8 +88,8 @@ def _check_tokens(tiny: TokenSamplerSpec, grid: PatchGrid) -> None:
     assert rough_NQE.isfinite().all(), "tokens are not finite in bfloat16"
 
     tokens_NQE.square().sum().backward()
-    silent = [name for name, p in sampler.named_parameters() if p.requires_grad and p.grad is None]
-    assert not silent, f"parameters without a gradient: {silent}"
+    silent = _silent(sampler) - tiny.unused(_names(sampler), frozenset({TOKENS}))
+    assert not silent, f"parameters without a gradient: {sorted(silent)}"
     assert features_NPD.grad is not None, "no gradient reaches the encoder"
     assert features_NPD.grad[0].abs().sum() > 0, "no gradient reaches the encoder"
 
@@ -108,6 +122,73 @@ def _check_instructions(tiny: TokenSamplerSpec) -> None:
     assert asked_NIE.grad is not None, "no gradient reaches the instructions"
     learns_NI = asked_NIE.grad.abs().sum(2) > 0
     assert torch.equal(learns_NI, mask_NI), f"gradients reach {learns_NI}, wanted {mask_NI}"
+
+
+def _check_pairs(tiny: TokenSamplerSpec) -> None:
+    """Three pairs of two views, with texts of unlike lengths."""
+    speak = tiny.pair_text()
+    assert speak is not None, f"it provides {sorted(tiny.provides)}, and tokenises no text"
+    texts = [list(speak(words)) for words in ("a cat", "of", "two dogs, 3 cats")]
+    longest = max(map(len, texts))
+    ids_BW = torch.tensor([ids + [0] * (longest - len(ids)) for ids in texts])
+    mask_BW = torch.tensor([[place < len(ids) for place in range(longest)] for ids in texts])
+    for wanted in sorted(tiny.provides):
+        sampler, patches = _built(tiny, GRIDS[0]), GRIDS[0].patches
+        features_NPD, shown_NP = torch.randn(N, patches, D), torch.ones(N, patches) > 0
+        shown_NP[1] = False
+        views = features_NPD, shown_NP, torch.tensor([2, 0, 1])
+        provided = _paired(sampler).provide(wanted, *views, ids_BW, mask_BW)
+        _check_provided(wanted, provided, ids_BW, mask_BW)
+        other_BW = ids_BW.masked_fill(~mask_BW, 5)
+        again = _paired(sampler).provide(wanted, *views, other_BW, mask_BW)
+        for one, same in zip(provided, again, strict=True):
+            torch.testing.assert_close(one, same, rtol=1e-4, atol=1e-5)
+        weighed = [(one * torch.randn_like(one)).sum() for one in provided]
+        torch.autograd.backward(weighed)
+        unused = tiny.unused(_names(sampler), frozenset({wanted}))
+        silent = _silent(sampler) - unused
+        assert not silent, f"parameters without a gradient for {wanted!r}: {sorted(silent)}"
+        taught = {name for name, one in sampler.named_parameters() if one.grad is not None}
+        assert not taught & unused, f"called unused for {wanted!r}: {sorted(taught & unused)}"
+
+
+def _check_provided(
+    wanted: str, provided: tuple[torch.Tensor, ...], ids_BW: torch.Tensor, mask_BW: torch.Tensor
+) -> None:
+    assert all(one.isfinite().all() for one in provided), f"{wanted!r} is not finite"
+    pairs = len(ids_BW)
+    if wanted == CONTRAST:
+        picture_BQX, text_BX = provided
+        shapes = f"{wanted!r}: shapes {list(picture_BQX.shape)} and {list(text_BX.shape)}"
+        assert picture_BQX.dim() == 3, shapes
+        assert picture_BQX.shape[::2] == text_BX.shape == (pairs, text_BX.shape[1]), shapes
+        length_BQ = picture_BQX.norm(dim=-1)
+        torch.testing.assert_close(length_BQ, torch.ones_like(length_BQ))
+        length_B = text_BX.norm(dim=-1)
+        torch.testing.assert_close(length_B, length_B[:1].expand(pairs))
+    elif wanted == MATCH:
+        [logits_B2] = provided
+        assert logits_B2.shape == (pairs, 2), f"{wanted!r}: shape {list(logits_B2.shape)}"
+    elif wanted == CAPTION:
+        told_BW = mask_BW.clone()
+        told_BW[:, 0] = False
+        nll_BW, spread_BW = provided
+        for one_BW in (nll_BW, spread_BW):
+            assert one_BW.shape == ids_BW.shape, f"{wanted!r}: shape {list(one_BW.shape)}"
+            assert ((one_BW > 0) == told_BW).all(), f"{wanted!r}: said elsewhere than {told_BW}"
+
+
+def _names(sampler: nn.Module) -> list[str]:
+    return [name for name, _ in sampler.named_parameters()]
+
+
+def _silent(sampler: nn.Module) -> frozenset[str]:
+    parameters = sampler.named_parameters()
+    return frozenset(name for name, one in parameters if one.requires_grad and one.grad is None)
+
+
+def _paired(sampler: nn.Module) -> PairedSampler:
+    return cast(PairedSampler, sampler)  # torch does not know which module it is
 
 
 def _check_initial_values(tiny: TokenSamplerSpec) -> None:

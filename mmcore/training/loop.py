@@ -1,7 +1,8 @@
 """The loop over the steps of one stage: count, backward, step, report, save.
 
 The counts of a step are added up over packs and ranks before any forward, so neither packing nor
-micro-batches nor ranks change the gradient. One step waits for the device once, for its losses.
+micro-batches nor ranks change the gradient. One step waits for the device once, for its losses
+(and where an objective draws among the samples of the step, for what it draws from).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import attrs
 import torch
 
 from mmcore.interfaces import PackedBatch, StepReport, World
+from mmcore.training.comparing import compared
 from mmcore.training.guards import (
     DivergedError,
     TooManyRejectedError,
@@ -185,6 +187,7 @@ def _step(
     note("adding up losses over the ranks")
     sums, times, stop_now = watch.shared(sums, stop())
     norm, count = norms.pop("grad_norm"), len(run.objectives)
+    known = count + len(run.told)
     losses = _losses(run, facts, sums[:count])
     finite = math.isfinite(norm) and all(map(math.isfinite, sums[:count]))
     progress = progress.after_step(
@@ -193,7 +196,9 @@ def _step(
         finite=finite,
         loss=losses["loss"] if finite else None,
     )
-    losses |= losses_by_source(sums[count:], facts.source_labels, watch.measured.sources)
+    losses |= run.told.means(sums[count:known], facts.divisors, run.objective_names)
+    if run.segment_losses.heard:
+        losses |= losses_by_source(sums[known:], facts.source_labels, watch.measured.sources)
     seconds = time.perf_counter() - began
     values = {
         **losses,
@@ -224,10 +229,12 @@ def _update(
     number: int,
     watch: StepWatch,
 ) -> tuple[list[float], dict[str, float]]:
-    """Backward of every pack, and the step: this rank's summed losses, by objective and then by
-    source, and the gradient's norms by name."""
+    """Backward of every pack, and the step: this rank's sums (losses of the objectives, what these
+    told, losses of the sources), and the gradient's norms by name."""
+    batches = compared(run, batches, number, watch.clock.span(CALL))
     total = torch.zeros(len(run.objectives), device=run.engine.device)
     run.segment_losses.clear()
+    run.told.clear()
     for place, batch in enumerate(batches, start=1):
         note(f"pack {place} of {len(batches)}: forward and backward")
         with memory_told(batch, number), watch.clock.span(CALL):
@@ -237,9 +244,11 @@ def _update(
         norms = {"grad_norm": run.engine.step(multiplier)}
     norms |= {f"grad_norm/{part}": norm for part, norm in part_norms(run.engine).items()}
     heard = run.segment_losses
-    numbers = [total, *(norm.reshape(1) for norm in norms.values()), heard.totals(total.device)]
+    sums = [total, run.told.totals(total.device)]
+    numbers = [*sums, *(norm.reshape(1) for norm in norms.values()), heard.totals(total.device)]
     told = torch.cat([one.double() for one in numbers]).tolist()  # the step's one wait
-    count, known = len(total), len(total) + len(norms)
+    count = len(total) + len(run.told)
+    known = count + len(norms)
     heard.read(told[known:])
     by_source = sums_by_source(heard.samples(), watch.measured.sources)
     return [*told[:count], *by_source], dict(zip(norms, told[count:known], strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ from mmcore.training.step_clock import Moment, StepClock
 
 WATCHED = {"encoder": "encode", "token_sampler": "sample"}
 """Parts that have a span of their own; what is left of the forward pass is the LLM's."""
+
+PROVIDE = "provide"
+"""The other way into a ``PairedSampler``."""
 
 FORWARD = "forward"
 """The span of a whole forward pass."""
@@ -31,17 +35,36 @@ class PartTimes:
             step.register_forward_hook(self._leave),
         ]
         model = step.get_submodule("model")
+        self._wrapped: list[nn.Module] = []
         for part, span in WATCHED.items():
             module = getattr(model, part, None)
             if isinstance(module, nn.Module):
                 self._hooks.append(module.register_forward_pre_hook(self._begin(span)))
                 self._hooks.append(module.register_forward_hook(self._end(span)))
+                if hasattr(module, PROVIDE):
+                    self._wrap(module, span)
 
     def close(self) -> None:
         """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
-        self._hooks = []
+        for module in self._wrapped:
+            delattr(module, PROVIDE)
+        self._hooks, self._wrapped = [], []
+
+    def _wrap(self, module: nn.Module, span: str) -> None:
+        """A method is no forward pass of its module, so that no hook hears of it."""
+        call, begin, end = getattr(module, PROVIDE), self._begin(span), self._end(span)
+
+        @functools.wraps(call)
+        def timed(*args: Any) -> Any:
+            begin()
+            answer = call(*args)
+            end()
+            return answer
+
+        setattr(module, PROVIDE, timed)
+        self._wrapped.append(module)
 
     def _enter(self, *_: Any) -> None:
         self._inside = True

@@ -43,10 +43,12 @@ __all__ = [
     "distributed",
     "first_host",
     "from_main",
+    "gather_bytes",
     "gather_floats",
     "gather_objects",
     "seed_step",
     "this_device",
+    "this_rank",
     "world_from_environment",
 ]
 
@@ -161,6 +163,28 @@ def gather_floats(mine: Sequence[float]) -> list[list[float]]:
     ]
     torch_distributed.all_gather(everyone, numbers, group=_host_group)
     return [one.tolist() for one in everyone]
+
+
+def this_rank() -> int:
+    """Number of this process; 0 where there is one."""
+    return 0 if _host_group is None else torch_distributed.get_rank(_host_group)
+
+
+def gather_bytes(mine: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+    """What lies on the device of every rank, in the order of the ranks; among GPUs, nobody waits
+    for the device.
+
+    Args:
+        mine: uint8, flat.
+        sizes: of all ranks; they may differ.
+    """
+    if _host_group is None:
+        return [mine]
+    sent = torch.nn.functional.pad(mine, (0, max(sizes) - len(mine)))
+    everyone = [torch.empty_like(sent) for _ in sizes]
+    group = _host_group if mine.device.type == "cpu" else None
+    torch_distributed.all_gather(everyone, sent, group=group)
+    return [one[:size] for one, size in zip(everyone, sizes, strict=True)]
 
 
 def barrier() -> None:

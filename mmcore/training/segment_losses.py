@@ -25,6 +25,11 @@ class SegmentLosses:
         """Forget; before a step."""
         self._packs, self._told = [], None
 
+    @property
+    def heard(self) -> bool:
+        """Whether any objective asked for likelihoods of packs; the same on every rank."""
+        return bool(self._packs)
+
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Within, other packs are heard; afterwards those of before are there again."""

@@ -14,6 +14,7 @@ from mmcore.training.progress import Budget
 from mmcore.training.segment_losses import SegmentLosses
 from mmcore.training.spikes import SpikeGuard
 from mmcore.training.step_module import TrainingStep
+from mmcore.training.told import Told
 from mmcore.training.validation import Validation
 
 
@@ -35,10 +36,12 @@ class StageRun:
         early_stop: what ends the stage before its budget is spent, if anything does.
         spikes: what follows where the loss leaps.
         largest: goes through before the first step, and teaches nothing; None for no such pack.
-        module: the ``TrainingStep``, to be watched; None where nobody does.
+        module: the ``TrainingStep``, to be watched, and to survey packs where an objective compares
+            them; None where nobody does.
         measured: what is known of the stage, for its measures.
         validation: how the model does on held-out rows; None where there are none.
         segment_losses: the module's: what every sample of the last step lost.
+        told: the module's: what the objectives told in the last step.
     """
 
     name: str
@@ -59,7 +62,12 @@ class StageRun:
     measured: Measured = attrs.field(factory=Measured)
     validation: Validation | None = None
     segment_losses: SegmentLosses = attrs.field(init=False)
+    told: Told = attrs.field(init=False)
 
     @segment_losses.default
     def _heard_by_module(self) -> SegmentLosses:
         return SegmentLosses() if self.module is None else self.module.segment_losses
+
+    @told.default
+    def _told_to_module(self) -> Told:
+        return Told() if self.module is None else self.module.told

@@ -11,6 +11,7 @@ import attrs
 import torch
 
 from mmcore.interfaces import PackedBatch, ValidationReport
+from mmcore.training.comparing import Comparison, compares, with_said
 from mmcore.training.guards import memory_told
 from mmcore.training.measures import StepWatch
 from mmcore.training.progress import Progress
@@ -89,7 +90,7 @@ class Validation:
             ValidationError: on all ranks, where no row had anything that is learned.
         """
         began = time.perf_counter()
-        with run.segment_losses.apart():
+        with run.segment_losses.apart(), run.told.apart():
             values, facts = self._losses(run, watch.measured.sources, progress.step)
         values |= {
             "validation/labels": float(facts.labels),
@@ -104,7 +105,7 @@ class Validation:
     ) -> tuple[dict[str, float], StepFacts]:
         count, seen = max(gather_objects(len(self._packs))), list[StepFacts]()
         total = torch.zeros(len(run.objectives), dtype=torch.float64, device=run.engine.device)
-        for place, batch in enumerate(self._padded(count), start=1):
+        for place, batch in enumerate(self._compared(run, count, step), start=1):
             note(f"validation: pack {place} of {count}")
             seen.append(facts_of(_Data([batch]), run.objectives))
             with memory_told(batch, step):
@@ -115,13 +116,33 @@ class Validation:
                 f"step {step}, stage {run.name!r}: no held-out row could be used, so validation "
                 "would be of nothing; mmcore data check RECIPE says what is wrong with rows"
             )
-        mine = [*total.tolist(), *sums_by_source(run.segment_losses.samples(), sources)]
+        told = run.told.totals(total.device)
+        by_source = sums_by_source(run.segment_losses.samples(), sources)
+        mine = [*total.tolist(), *told.tolist(), *by_source]
         sums = [sum(column) for column in zip(*gather_floats(mine), strict=True)]
         means = [one / divisor for one, divisor in zip(sums, facts.divisors, strict=False)]
-        loss = sum(mean * weight for mean, weight in zip(means, run.weights, strict=True))
-        by_source = losses_by_source(sums[len(means) :], facts.source_labels, sources)
-        values = {"validation/loss": loss}
-        return values | {f"validation/{name}": one for name, one in by_source.items()}, facts
+        known = len(means) + len(told)
+        names = run.objective_names
+        values = {"loss": sum(one * weight for one, weight in zip(means, run.weights, strict=True))}
+        if len(means) > 1:
+            values |= {f"loss/{name}": one for name, one in zip(names, means, strict=True)}
+        values |= run.told.means(sums[len(means) : known], facts.divisors, names)
+        if run.segment_losses.heard:
+            values |= losses_by_source(sums[known:], facts.source_labels, sources)
+        return {f"validation/{name}": one for name, one in values.items()}, facts
+
+    def _compared(self, run: StageRun, count: int, step: int) -> Iterator[PackedBatch]:
+        """The packs, with what comparisons say of them: all of a validation's are compared as those
+        of a step are, and to that end made twice, as not all of them may find room at once."""
+        if not compares(run):
+            yield from self._padded(count)
+            return
+        comparison = Comparison(run, step)
+        for batch in self._padded(count):
+            comparison.look(batch)
+        said = comparison.said(0)  # the same draw in every validation
+        for batch, one in zip(self._padded(count), said, strict=True):
+            yield with_said(batch, one)
 
     def _padded(self, count: int) -> Iterator[PackedBatch]:
         made = 0

@@ -15,8 +15,11 @@ from deepspeed.utils import (
     safe_get_full_optimizer_state,
     safe_set_full_fp32_param,
     safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
 )
-from torch import nn
+from torch import distributed, nn
+from torch.nn.functional import pad
 from torch.optim import Optimizer
 
 from mmcore_engines.moments import create_state, moment_names, set_steps, steps_of
@@ -100,14 +103,31 @@ class Shards:
                 parameter.data.copy_(value)
         else:
             parameter.data.copy_(value)
-        if self._zero > 0 and parameter.requires_grad:
-            safe_set_full_fp32_param(parameter, value.to(self.updated()[0].device))
+        if self._zero == 0 or not parameter.requires_grad:
+            return
+        value = value.to(self.updated()[0].device)
+        if self._zero == 3:
+            safe_set_local_fp32_param(parameter, _own(parameter, value))
+        else:
+            safe_set_full_fp32_param(parameter, value)
 
     def set_moment(self, parameter: nn.Parameter, name: str, value: torch.Tensor) -> None:
         if self._zero == 0:
             self.optimizer.state[parameter][name].copy_(value)
+            return
+        value = value.to(self.updated()[0].device)
+        if self._zero == 3:
+            safe_set_local_optimizer_state(parameter, _own(parameter, value), name)
         else:
-            safe_set_full_optimizer_state(parameter, value.to(self.updated()[0].device), name)
+            safe_set_full_optimizer_state(parameter, value, name)
+
+
+def _own(parameter: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
+    """This rank's share of a value under ZeRO 3. Where ranks do not divide a size, DeepSpeed fills
+    up the last shares, and its own functions for whole values fail."""
+    size: int = parameter.ds_tensor.numel()  # type: ignore[attr-defined]  # DeepSpeed's own
+    ranks, rank = distributed.get_world_size(), distributed.get_rank()
+    return pad(value.flatten(), (0, size * ranks - value.numel()))[size * rank : size * (rank + 1)]
 
 
 def _found(tensor: torch.Tensor | None) -> torch.Tensor:

@@ -81,7 +81,7 @@ def test_a_component_says_what_its_own_names_do_not(model):
     assert changed == {"token_sampler.latents": 0.1, "token_sampler.projection.weight": 0.0}
 
 
-WITHOUT = ("norm", "bias", "embed_tokens", "pos_embed", "latents", "queries", "query_tokens")
+WITHOUT = ("norm", "bias", "embed_tokens", "_embeddings", "pos_embed", "latents", "query_tokens")
 """Words in the names of what never decays, whoever made the module."""
 
 

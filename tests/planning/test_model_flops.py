@@ -117,7 +117,9 @@ def test_what_is_computed_again_to_save_memory_does_not_count() -> None:
 def test_any_pack_is_foretold(lengths) -> None:
     recipe, one = stage("token_sampler", "llm")
     objectives = [spec.build() for spec in one.objectives]
-    step = training_step(one, empty_model(recipe.model, 0, torch.device("meta")), objectives)
+    step = training_step(
+        recipe.model, one, empty_model(recipe.model, 0, torch.device("meta")), objectives
+    )
     size = attrs.evolve(
         full_pack(recipe.model, one), tokens=sum(lengths), views=3, groups=3, samples=len(lengths)
     )

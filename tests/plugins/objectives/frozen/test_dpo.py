@@ -70,6 +70,32 @@ def test_loss_and_gradient_are_those_of_the_formula(model, pack, pairs, beta, sm
         torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
 
 
+def test_rewards_are_told_as_trl_has_them(model, pack, pairs) -> None:
+    model.double()
+    step = step_of(model, beta=0.3)
+    for group in (pairs[:3], pairs[3:]):
+        step(pack(group), [1.0])
+    told = step.told.means(step.told.totals(torch.device("cpu")).tolist(), [4.0], ["dpo"])
+    rewards = []
+    for pair in pairs:
+        gained = [sequence_log_probs(model, pack, one).item() for one in pair.sequences]
+        with torch.no_grad(), model.without_adapters():
+            known = [sequence_log_probs(model, pack, one).item() for one in pair.sequences]
+        rewards.append([0.3 * (one - other) for one, other in zip(gained, known, strict=True)])
+    chosen, rejected = (sum(column) / 4 for column in zip(*rewards, strict=True))
+    right = sum(one > other for one, other in rewards) / 4
+    assert told == pytest.approx(
+        {
+            "dpo/reward-preferred": chosen,
+            "dpo/reward-dispreferred": rejected,
+            "dpo/margin": chosen - rejected,
+            "dpo/accuracy": right,
+        },
+        abs=1e-6,
+    )
+    assert 0 < right < 1, "an accuracy of all or nothing would prove little"
+
+
 def test_packs_and_order_do_not_change_it(model, pack, pairs) -> None:
     step = step_of(model.double())
     together, _ = step(pack(pairs), [1.0])
