@@ -31,9 +31,13 @@ def folders_of(stage: Stage) -> list[str]:
     return [name for name in named if name not in ("", ADAPTERS, UNTRAINED)]
 
 
-def check_frozen_models(recipe: Recipe) -> None:
+def check_frozen_models(recipe: Recipe, own: Path) -> None:
     """Whether the models that objectives name read the same tokens and views as the recipe's; of
     weights, nothing is read.
+
+    Args:
+        recipe: whose objectives name them.
+        own: the folder of the recipe's run, whose newest checkpoint is no model that stays.
 
     Raises:
         FrozenModelError: names every difference, with the stage.
@@ -42,6 +46,9 @@ def check_frozen_models(recipe: Recipe) -> None:
     for stage in recipe.stages:
         for folder in folders_of(stage):
             where = f"stages.{stage.name}.objectives: the model of {folder!r}"
+            if Path(folder).resolve() == own.resolve():
+                faults.append(f"{where} is this run itself, and changes with every checkpoint")
+                continue
             try:
                 with open_stored(Path(folder)) as stored:
                     found = list(differences(recipe.model, stored.file))

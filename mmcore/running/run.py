@@ -112,8 +112,8 @@ def run(
     world = world_from_environment()
     check_processes(recipe, world.size)
     check_adapters(recipe)
-    check_frozen_models(recipe)
     folder = Path(root) / recipe.name
+    check_frozen_models(recipe, folder)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))
         stack.enter_context(distributed(world))

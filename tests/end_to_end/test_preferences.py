@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,7 +90,9 @@ def test_live_then_prepared_then_beside_a_folder(pairs) -> None:
 
     other = ["model.token_sampler.queries=2", "stages.dpo.objectives.0.reference=runs/pairs"]
     with pytest.raises(FrozenModelError, match=r"stages\.dpo\.objectives: the model of 'runs/pai"):
-        check_frozen_models(load_recipe("pairs.toml", other))
+        check_frozen_models(load_recipe("pairs.toml", other), Path("runs/other"))
+    with pytest.raises(FrozenModelError, match="is this run itself, and changes with every"):
+        check_frozen_models(load_recipe("pairs.toml", other), Path("runs/pairs"))
     text = pairs.mmcore("plan", "pairs.toml", "--set", other[1])
     assert "the weights of the model in 'runs/pairs', which every GPU" in " ".join(text.split())
 
