@@ -237,6 +237,26 @@ def test_parts_are_timed_in_the_forward_pass_alone() -> None:
     assert clock.take() == {}
 
 
+class Reader(nn.Linear):
+    """A token sampler that has another way in than its forward pass."""
+
+    def provide(self, wanted, x):
+        return self.forward(x)
+
+
+def test_what_a_token_sampler_provides_is_its_time() -> None:
+    clock, module = StepClock(CPU), Parts()
+    module.model.token_sampler = Reader(2, 2)
+    module.forward = lambda x: module.model.token_sampler.provide("contrast", x)
+    times = PartTimes(clock, module)
+    assert module(torch.ones(1, 2)).shape == (1, 2)
+    assert sorted(name for name, _, _ in clock._spans) == ["forward", "sample"]
+    times.close()
+    module(torch.ones(1, 2))
+    assert len(clock._spans) == 2
+    assert "provide" not in vars(module.model.token_sampler)
+
+
 def test_collectives_are_heard_of_and_still_do_their_work(tmp_path) -> None:
     clock = StepClock(CPU)
     distributed.init_process_group(

@@ -40,7 +40,7 @@ class Toy(nn.Module):
         self.frozen = nn.Linear(WIDTH, WIDTH).requires_grad_(False)
         self.layer = nn.Linear(WIDTH, WIDTH)
         self.norm = nn.LayerNorm(WIDTH)
-        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.head = nn.Linear(WIDTH, VOCABULARY)  # 11 numbers: two ranks do not divide them
         self.register_buffer("scale", torch.tensor([1.001953125 + 2**-12]), persistent=False)
 
     def hidden(self, batch: PackedBatch) -> torch.Tensor:
