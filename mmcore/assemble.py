@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 import torch
@@ -280,11 +281,21 @@ class Learning:
     parts: Sequence[PartSize]
 
 
-def learning(recipe: Recipe, stage: Stage, model: VisionLanguageModel, world: World) -> Learning:
-    """Freeze what does not learn, and put engine, optimizer and objectives around the model."""
+def learning(
+    recipe: Recipe,
+    stage: Stage,
+    model: VisionLanguageModel,
+    world: World,
+    frozen: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> Learning:
+    """Freeze what does not learn, and put engine, optimizer and objectives around the model.
+
+    Args:
+        frozen: the models that objectives of the stage name, on their device.
+    """
     rates = [(part.part, part.lr or stage.optimizer.lr) for part in stage.train]
     objectives = built_objectives(stage)
-    module = training_step(recipe.model, stage, model, objectives, recipe.seed)
+    module = training_step(recipe.model, stage, model, objectives, recipe.seed, frozen)
     parts = describe(model)
     engine = recipe.engine.build(
         module=module,
@@ -307,6 +318,7 @@ def started(
     initial: Initial,
     world: World,
     states: Iterable[ParameterState] | None = None,
+    frozen: Mapping[str, nn.Module] = MappingProxyType({}),
 ) -> Learning:
     """``learning`` from a model without storage, with the values that it is to have.
 
@@ -315,6 +327,7 @@ def started(
 
     Args:
         states: what the stage goes on from, if it has begun; else it begins with initial values.
+        frozen: the models that objectives of the stage name, on their device.
     """
     device = torch.device(world.device)
     initial.adapt(loras_of(stage), _adapters_seed(recipe.seed, stage))
@@ -323,7 +336,7 @@ def started(
     else:
         initial.filled(device)
     values = initial.values()
-    started = learning(recipe, stage, initial.model, world)
+    started = learning(recipe, stage, initial.model, world, frozen)
     if states is not None:
         started.engine.restore(states)
     elif recipe.engine.fills:
@@ -343,6 +356,7 @@ def training_step(
     model: VisionLanguageModel,
     objectives: Sequence[Objective],
     seed: int = 0,
+    frozen: Mapping[str, nn.Module] = MappingProxyType({}),
 ) -> TrainingStep:
     """Freeze what does not learn in this stage, and put in the adapters that do and are not there
     yet; what remains is a pack's forward.
@@ -353,6 +367,7 @@ def training_step(
         model: with what earlier stages left.
         objectives: in the recipe's order.
         seed: of the run, for the values of fresh adapters.
+        frozen: the models that the objectives name.
 
     Raises:
         LoraError: a part cannot have the adapters that the stage trains.
@@ -362,7 +377,7 @@ def training_step(
     # Objectives that ask the token sampler for more share what the encoder said of a pack.
     one_look = bool(needs_of(stage))
     weights = [spec.weight for spec in stage.objectives]
-    return TrainingStep(model, objectives, weights, one_look=one_look)
+    return TrainingStep(model, objectives, weights, frozen, one_look=one_look)
 
 
 def built_objectives(stage: Stage) -> list[Objective]:

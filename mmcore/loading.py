@@ -75,7 +75,7 @@ def load(folder: str | Path, *, device: str = "auto") -> TrainedModel:
     Raises:
         ValueError: the folder is none of them, or has no checkpoint yet.
     """
-    where = _device(device)
+    where = device_of(device)
     with open_stored(Path(folder)) as stored:
         file = stored.file
         model = assemble.empty_model(file.model, 0, where)
@@ -102,7 +102,7 @@ def preparer_of(file: ModelFile) -> Preparer:
     )
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
     """The device of this name, with one byte put on it.
 
     Raises:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcore.planning.costs import Costs
 from mmcore.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -71,3 +72,16 @@ def test_the_14b_differs_from_the_4b_in_little():
         assert after.tiler == before.tiler
         assert after.optimizer.lr < before.optimizer.lr
         assert after.optimizer.warmup_steps == before.optimizer.warmup_steps
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [[], ["model.llm.variant=mini-4k-instruct", 'stages.dpo.train=[{part="llm", lora={rank=61}}]']],
+)
+def test_post_training_touches_the_papers_share_of_the_llm(keys):
+    recipe = load_recipe(RECIPES / "blip3_dpo.toml", keys)
+    stage = recipe.stages[-1]
+    assert [source.name for source in stage.data] == ["vlfeedback", "prepared-pairs"]
+    assert stage.epochs == 1
+    [llm] = [part for part in Costs(recipe).parts(stage) if part.part == "llm"]
+    assert round(100 * llm.trainable / llm.frozen, 1) == 2.5

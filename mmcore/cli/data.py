@@ -12,6 +12,7 @@ VERBS: dict[str, str] = {
     "stats": "Count tokens, views and pictures of RECIPE's samples, and how packs are filled.",
     "download": "Fetch the pictures that the files INPUT of SOURCE name by links, into OUT.",
     "cache": "Keep what the frozen encoder of RECIPE makes of the pictures, for training.",
+    "prepare-dpo": "Ask a model about RECIPE's preference pairs, and write them with what it says.",
     "index": "Write an index beside each tar of PATTERN, so that no run reads its headers.",
 }
 """Verb to the first line of its help."""

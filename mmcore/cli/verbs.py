@@ -20,6 +20,7 @@ class Verbs(click.Group):
         verbs: verb to the first line of its help.
         modules: what stands before a verb in the name of its module. The verb ``x`` is the object
             ``command`` of that module; where x is a word of Python, ``_`` is put behind it.
+            A hyphen becomes ``_`` as well.
         of_recipe: the verb that is meant where a recipe stands in a verb's place.
         options: of ``click.Group``.
     """
@@ -38,7 +39,8 @@ class Verbs(click.Group):
 
     def module(self, verb: str) -> str:
         """Name of the module that the verb is in."""
-        return f"{self._modules}{verb}_" if keyword.iskeyword(verb) else f"{self._modules}{verb}"
+        name = f"{self._modules}{verb}".replace("-", "_")
+        return f"{name}_" if keyword.iskeyword(verb) else name
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

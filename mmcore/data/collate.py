@@ -63,6 +63,7 @@ def collate(
             labels=len(index),
             preference=preference,
             pictures=0 if preference == "dispreferred" else len(one.pictures),
+            reference=one.reference,
         )
         for one, start, stop, index, preference in zip(
             sequences, borders, borders[1:], labels, preferences, strict=False

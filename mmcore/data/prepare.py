@@ -21,6 +21,7 @@ from mmcore.data.images import decode, of_picture
 from mmcore.data.instructions import instructions
 from mmcore.data.pair_texts import PairTexts, paired
 from mmcore.data.pairs import both_turns, check_pair, truncate_both
+from mmcore.data.references import with_reference
 from mmcore.data.rendered import Rendered
 from mmcore.data.tokenized import PlannedPicture, TokenizedSample
 from mmcore.interfaces import (
@@ -93,7 +94,8 @@ class Preparer:
 
         Raises:
             Rejection: a picture's header cannot be read; ``too-long``, ``too-many-views`` or
-                ``picture-too-large`` for a pack; ``nothing-to-learn``; ``equal-answers``.
+                ``picture-too-large`` for a pack; ``nothing-to-learn``; ``equal-answers``; or
+                ``other-tokens``, where a pair's reference is of other ones.
         """
         if sample.dispreferred:
             return [self._pair(sample, overflow)]
@@ -154,7 +156,8 @@ class Preparer:
         preferred, dispreferred = made
         cut = preferred.truncated or dispreferred.truncated
         text = self._pair_text(turns[0])
-        return paired(attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut), text)
+        pair = paired(attrs.evolve(preferred, dispreferred=dispreferred, truncated=cut), text)
+        return pair if sample.reference is None else with_reference(pair, sample.reference)
 
     def realise(self, sample: TokenizedSample) -> tuple[Tiles, ...]:
         """The views of each picture: decoded and cut as planned, or what the encoder makes of them.

@@ -54,6 +54,8 @@ class TokenizedSample:
         pair: ids of the text of its picture, if that is one picture in one view and the stage wants
             such pairs.
         dispreferred: of a preference pair, the same question and pictures with the worse answer.
+        reference: of either sequence of a pair, the log-probability of its answer that was computed
+            beforehand; None where none was.
     """
 
     key: SampleKey
@@ -69,6 +71,7 @@ class TokenizedSample:
     dropped: int = 0
     pair: tuple[int, ...] = ()
     dispreferred: TokenizedSample | None = None
+    reference: float | None = None
 
     @property
     def sequences(self) -> tuple[TokenizedSample, ...]:

@@ -38,9 +38,16 @@ from mmcore.interfaces.format import (
     Tables,
 )
 from mmcore.interfaces.links import Links, download_command
-from mmcore.interfaces.llm import LLM, ExtendingLLM, Head, LLMSpec
+from mmcore.interfaces.llm import LLM, ExtendingLLM, Head, LLMSpec, Teacher
 from mmcore.interfaces.lora import ALL_LINEAR, Lora
-from mmcore.interfaces.objective import ComparingObjective, Forward, Objective, ObjectiveSpec
+from mmcore.interfaces.objective import (
+    ADAPTERS,
+    UNTRAINED,
+    ComparingObjective,
+    Forward,
+    Objective,
+    ObjectiveSpec,
+)
 from mmcore.interfaces.optimizer import OptimizerSpec
 from mmcore.interfaces.parts import PARTS
 from mmcore.interfaces.records import (
@@ -48,6 +55,7 @@ from mmcore.interfaces.records import (
     ImagePart,
     ImageRef,
     PackedBatch,
+    PairReference,
     Part,
     Role,
     Row,
@@ -94,6 +102,7 @@ from mmcore.interfaces.weights import (
 from mmcore.interfaces.world import World
 
 __all__ = [
+    "ADAPTERS",
     "ALL_LINEAR",
     "CAPTION",
     "CONTRAST",
@@ -107,6 +116,7 @@ __all__ = [
     "PAIR_WEIGHT",
     "PARTS",
     "TOKENS",
+    "UNTRAINED",
     "Attention",
     "ComparingObjective",
     "Correspondence",
@@ -142,6 +152,7 @@ __all__ = [
     "OutgoingModel",
     "PackedBatch",
     "PackedLayout",
+    "PairReference",
     "PairText",
     "PairedSampler",
     "ParameterGroup",
@@ -166,6 +177,7 @@ __all__ = [
     "Tables",
     "Task",
     "TaskSpec",
+    "Teacher",
     "Tensors",
     "TextFormat",
     "TextPart",

@@ -7,7 +7,7 @@ far, I of them new.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import attrs
@@ -22,15 +22,38 @@ if TYPE_CHECKING:
     from transformers import Cache
 
 
+@attrs.frozen(eq=False)
+class Teacher:
+    """What another model, or the same one with its adapters off, makes of some positions.
+
+    Attributes:
+        h_LE: its hidden states there, without a graph; its width may be another one.
+        logits: its output layer, ``h_LE -> logits_LV`` for a few positions at once; None where
+            that is the very head that is asked.
+        temperature: by which both models' logits are divided.
+    """
+
+    h_LE: torch.Tensor
+    logits: Callable[[torch.Tensor], torch.Tensor] | None = None
+    temperature: float = 1.0
+
+
 class Head(Protocol):
     """The output layer as a module that is entered once per pack.
 
     With targets: ``h_LE, targets_L -> nll_L`` (float32 negative log likelihoods), made in chunks
-    so that the logits of all positions never exist at once. Without: ``h_LE -> logits_LV``.
+    so that the logits of all positions never exist at once. With a teacher:
+    ``h_LE -> kl_L``, the divergence ``KL(teacher || this)`` over the vocabulary (float32), made in
+    chunks as well, the teacher's logits too; an objective may ask for both. With neither:
+    ``h_LE -> logits_LV``.
     """
 
     def __call__(
-        self, h_LE: torch.Tensor, targets_L: torch.Tensor | None = None
+        self,
+        h_LE: torch.Tensor,
+        targets_L: torch.Tensor | None = None,
+        *,
+        teacher: Teacher | None = None,
     ) -> torch.Tensor: ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -19,6 +20,16 @@ from mmcore_registry import Spec, doc
 if TYPE_CHECKING:
     import torch
 
+    from mmcore.interfaces.llm import Teacher
+
+
+ADAPTERS = "adapters"
+"""Names, as the model that does not learn, the one that does without its adapters."""
+
+UNTRAINED = "untrained"
+"""Names, as the model that does not learn, one of the same parts with random weights: what a
+rehearsal has in a folder's place."""
+
 
 class Forward(Protocol):
     """What an objective may ask of the model. Each is one pass through the modules."""
@@ -28,6 +39,23 @@ class Forward(Protocol):
 
     def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
         """``nll_L``: negative log likelihood of the targets, float32."""
+
+    def frozen(self, name: str) -> AbstractContextManager[Forward]:
+        """The model that does not learn, within the context, without gradients or dropout.
+
+        Args:
+            name: as ``ObjectiveSpec.frozen_model`` has it.
+        """
+
+    def divergence(self, h_LE: torch.Tensor, teacher: Teacher, name: str) -> torch.Tensor:
+        """``kl_L``: how far the predictions are from the teacher's, ``KL(teacher || model)`` over
+        the vocabulary, float32.
+
+        Args:
+            h_LE: of the model that learns.
+            teacher: hidden states of the model that does not; its output layer is filled in.
+            name: of that model.
+        """
 
     def provided(
         self,
@@ -109,12 +137,25 @@ class ObjectiveSpec(Spec):
     reads_pairs: ClassVar[bool] = False
     """Whether it learns from ``PackedBatch.pairs``. One that does not must heed
     ``label_weight_L``, which is zero for dispreferred answers."""
+    frozen_key: ClassVar[str] = ""
+    """Which of its keys names a model that does not learn; empty for none."""
 
     weight: float = attrs.field(
         default=1.0,
         validator=attrs.validators.gt(0),
         metadata=doc("factor of this objective in the total loss"),
     )
+
+    @property
+    def frozen_model(self) -> str:
+        """The model that is asked beside the one that learns: nothing, ``ADAPTERS``, or a folder of
+        a model, which the stage loads."""
+        return str(getattr(self, self.frozen_key)) if self.frozen_key else ""
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether it needs the log-probabilities that prepared pairs carry."""
+        return False
 
     @abstractmethod
     def build(self) -> Objective:

@@ -88,6 +88,21 @@ Part = TextPart | ImagePart
 
 
 @attrs.frozen
+class PairReference:
+    """How likely a model that does not learn finds both answers of a preference pair.
+
+    Attributes:
+        preferred, dispreferred: the sum of the log-probabilities of the answer's tokens.
+        tokens: fingerprint of the tokens that were looked at: of any other ones the numbers say
+            nothing. Empty where whoever wrote them did not say.
+    """
+
+    preferred: float
+    dispreferred: float
+    tokens: str = ""
+
+
+@attrs.frozen
 class Sample:
     """Text and pictures in reading order: a caption, a web page, an OCR page, a conversation.
 
@@ -101,14 +116,17 @@ class Sample:
         group: what kind of question or content it is, for statistics and evaluation; may be empty.
         dispreferred: of a preference pair, the worse answer: what the assistant might have said
             instead of its last turn. Empty for any other sample.
+        reference: of a preference pair, how likely its answers were found beforehand, if they were.
     """
 
     key: SampleKey
     parts: tuple[Part, ...]
     group: str = ""
     dispreferred: tuple[TextPart, ...] = ()
+    reference: PairReference | None = None
 
     def __attrs_post_init__(self) -> None:
+        assert self.dispreferred or self.reference is None, f"{self.key}: a reference is of a pair"
         if self.dispreferred:
             both = (*self.answer, *self.dispreferred)
             assert self.question, f"{self.key}: a pair has a question"
@@ -144,6 +162,8 @@ class Segment:
         labels: at how many of its positions the next token is labelled.
         preference: which answer of a preference pair it ends with; None for any other sample.
         pictures: how many pictures those views were cut from.
+        reference: of a preference pair, the log-probability of its answer that was computed
+            beforehand; None where none was.
     """
 
     key: SampleKey
@@ -154,6 +174,7 @@ class Segment:
     labels: int
     preference: Literal["preferred", "dispreferred"] | None = None
     pictures: int = 0
+    reference: float | None = None
 
 
 @attrs.frozen(eq=False)

@@ -113,6 +113,11 @@ class SourceSpec(Spec):
         """Whether its samples are preference pairs."""
         return False
 
+    @property
+    def gives_references(self) -> bool:
+        """Whether its preference pairs carry the log-probabilities of their answers."""
+        return False
+
     def has_files(self) -> bool:
         """Whether anything is there at ``path``, which is no URL; asked before a run."""
         local = self.path.removeprefix("file://")

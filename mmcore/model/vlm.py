@@ -18,7 +18,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from mmcore.interfaces import LLM, Lora, PackedBatch, PairedSampler
+from mmcore.interfaces import LLM, Lora, PackedBatch, PairedSampler, Teacher
 from mmcore.model.lora import LoraError, adapt, adaptable, adapters_off, chosen
 from mmcore.model.splice import splice
 
@@ -102,6 +102,10 @@ class VisionLanguageModel(nn.Module):
     def nll(self, h_LE: torch.Tensor, targets_L: torch.Tensor) -> torch.Tensor:
         """``nll_L``: negative log likelihood of the targets, float32."""
         return self._llm.head(h_LE, targets_L)
+
+    def divergence(self, h_LE: torch.Tensor, teacher: Teacher) -> torch.Tensor:
+        """``kl_L``: KL(teacher || model) over the vocabulary, float32."""
+        return self._llm.head(h_LE, teacher=teacher)
 
     @torch.no_grad()
     def generate(

@@ -14,7 +14,7 @@ from mmcore.assemble import (
     loras_of,
     training_step,
 )
-from mmcore.interfaces import EngineMemory, Lora, MemoryItem
+from mmcore.interfaces import ADAPTERS, EngineMemory, Lora, MemoryItem
 from mmcore.model.trainable import describe
 from mmcore.model.vlm import VisionLanguageModel
 from mmcore.planning.measure import Work, measure
@@ -77,7 +77,9 @@ class Costs:
             _write_weights(model, torch.bfloat16 if weights == "bf16" else torch.float32)
             objectives = built_objectives(stage)
             self._measured[key] = measure(
-                training_step(self._recipe.model, stage, model, objectives),
+                training_step(
+                    self._recipe.model, stage, model, objectives, frozen=stand_ins(stage, model)
+                ),
                 size,
                 len(objectives),
                 autocast=self._recipe.engine.precision == "bf16",
@@ -100,6 +102,13 @@ class Costs:
         worst = max(moments, key=lambda items: sum(item.bytes for item in items))
         items = (*worst[:-1], *always, worst[-1])
         return MemoryPlan(items=items, start=engine.start, host=engine.host)
+
+
+def stand_ins(stage: Stage, model: VisionLanguageModel) -> dict[str, VisionLanguageModel]:
+    """In the place of the models in folders that objectives name: they read the same packs, and a
+    plan takes them for as large."""
+    named = {one.frozen_model for one in stage.objectives} - {"", ADAPTERS}
+    return dict.fromkeys(sorted(named), model)
 
 
 def _write_weights(model: VisionLanguageModel, dtype: torch.dtype) -> None:

@@ -18,6 +18,7 @@ import torch
 from mmcore.assemble import built_objectives, empty_model, training_step
 from mmcore.interfaces import PackedBatch
 from mmcore.kit.attention_on_meta import FusedAttention, causal_pairs
+from mmcore.planning.costs import stand_ins
 from mmcore.planning.pack import PackSize, batch_on_meta, full_pack, tensors_of
 from mmcore.planning.recorder import Recorder
 from mmcore.recipe import Recipe, Stage
@@ -58,7 +59,8 @@ def pack_flops(recipe: Recipe, stage: Stage) -> PackFlops:
     """What the packs of a stage need; takes a few seconds for a model of billions."""
     model = empty_model(recipe.model, recipe.seed, torch.device("meta"))
     objectives = built_objectives(stage)
-    step = training_step(recipe.model, stage, model, objectives)
+    frozen = stand_ins(stage, model)
+    step = training_step(recipe.model, stage, model, objectives, frozen=frozen)
     full = full_pack(recipe.model, stage)
 
     def measured(views: int, labels: int, samples: int) -> int:

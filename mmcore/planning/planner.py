@@ -7,6 +7,7 @@ import math
 import attrs
 
 from mmcore.adapters import check_adapters
+from mmcore.interfaces import ADAPTERS
 from mmcore.planning.advice import changes
 from mmcore.planning.costs import Costs, share
 from mmcore.planning.gpus import Gpu, gpu_named
@@ -88,7 +89,18 @@ def _stage(
         steps=steps,
         seconds=seconds,
         fits=None if gpu is None else memory.fits(gpu),
-        notes=(*why, *shared.notes),
+        notes=(*why, *shared.notes, *_frozen(stage)),
+    )
+
+
+def _frozen(stage: Stage) -> tuple[str, ...]:
+    named = dict.fromkeys(one.frozen_model for one in stage.objectives)
+    folders = [repr(name) for name in named if name not in ("", ADAPTERS)]
+    if not folders:
+        return ()
+    return (
+        f"the weights of the model in {' and '.join(folders)}, which every GPU holds whole beside "
+        "these, are not counted; its work is taken for that of this model",
     )
 
 

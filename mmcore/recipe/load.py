@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from mmcore.recipe.check import Facts, Remark, check
 from mmcore.recipe.check_early_stop import check_early_stops
 from mmcore.recipe.check_features import check_features
+from mmcore.recipe.check_frozen import check_frozen
 from mmcore.recipe.check_objectives import check_objectives
 from mmcore.recipe.errors import Fault, RecipeError
 from mmcore.recipe.inherit import read
@@ -59,6 +60,7 @@ def load_recipe(
     found = [
         *check(facts),
         *check_objectives(facts),
+        *check_frozen(facts),
         *check_early_stops(facts),
         *check_features(facts),
     ]

@@ -13,6 +13,7 @@ import torch
 
 from mmcore import assemble
 from mmcore.data.collate import blank_batch
+from mmcore.frozen import frozen_models
 from mmcore.interfaces import METRICS, EngineSpec, StepReport, World
 from mmcore.model.initial import Initial
 from mmcore.recipe import Recipe, Stage, load_recipe
@@ -268,6 +269,7 @@ class _Replayer:
             initial,
             World(device=str(self._device)),
             begun.states() if begun is not None else None,
+            frozen_models(self._recipe, stage, self._device),
         )
         stack.callback(learning.engine.close)
         lanes = begun.lanes if begun is not None else None

@@ -17,8 +17,11 @@ from typing import Any, TypeVar
 import attrs
 
 from mmcore.interfaces import (
+    ADAPTERS,
+    UNTRAINED,
     EncoderSpec,
     LLMSpec,
+    ObjectiveSpec,
     SourceSpec,
     SyntheticContent,
     TaskSpec,
@@ -141,6 +144,7 @@ class _Smaller:
             tokens=None,
             epochs=None,
             steps=steps,
+            objectives=tuple(map(_beside_untrained, stage.objectives)),
             batch=batch,
             data=tuple(
                 attrs.evolve(self.source(source, f"{stage.name}-{label}"), share=1.0)
@@ -172,6 +176,14 @@ def _validated(table: ValidationTable | None) -> ValidationTable | None:
     return attrs.evolve(table, share=share, rows=min(table.rows, ROWS), every_steps=STEPS)
 
 
+def _beside_untrained(objective: ObjectiveSpec) -> ObjectiveSpec:
+    """With a model of the rehearsal's own size in the place of one in a folder."""
+    if objective.frozen_model in ("", ADAPTERS):
+        return objective
+    keys: dict[str, Any] = {objective.frozen_key: UNTRAINED}
+    return attrs.evolve(objective, **keys)
+
+
 def _mapped(task: TaskSpec, change: Callable[[SourceSpec], SourceSpec]) -> TaskSpec:
     """The task with every source among its keys changed."""
     changed: dict[str, Any] = {
@@ -201,6 +213,10 @@ def _changes(recipe: Recipe, small: Recipe, thin: bool) -> Iterator[str]:
         yield f"packs: at most {THIN_TOKENS} tokens and {THIN_VIEWS} views"
     steps = ", ".join(f"{stage.name} {stage.steps}" for stage in small.stages)
     yield f"steps: {steps}"
+    objectives = [one for stage in recipe.stages for one in stage.objectives]
+    for name in dict.fromkeys(one.frozen_model for one in objectives):
+        if name not in ("", ADAPTERS):
+            yield f"beside the model: {name} -> one of its own form with random weights"
     if small.validation is not None:
         yield f"validation: {small.validation.share:.0%} of the rows, every {STEPS} steps"
     if recipe.evaluations:

@@ -12,6 +12,7 @@ import attrs
 from mmcore import __version__
 from mmcore.adapters import check_adapters
 from mmcore.evaluation import records
+from mmcore.frozen import check_frozen_models
 from mmcore.interfaces import (
     Evaluation,
     Incident,
@@ -106,7 +107,8 @@ def run(
         folder: the run folder itself, instead of the recipe's name in ``root``.
 
     Raises:
-        RunError, RunFolderError, LoraError, FeaturesError: it cannot be started like this.
+        RunError, RunFolderError, LoraError, FeaturesError, FrozenModelError: it cannot be started
+            like this.
         CheckpointError, WeightsError: what it should start from is missing or damaged.
         DataFault, TooManyRejectedError, DivergedError: it must not go on.
     """
@@ -115,6 +117,7 @@ def run(
     check_processes(recipe, world.size)
     check_adapters(recipe)
     folder = Path(root) / recipe.name if folder is None else Path(folder)
+    check_frozen_models(recipe, folder)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal(after=max_steps))
         stack.enter_context(distributed(world))

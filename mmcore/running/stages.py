@@ -19,6 +19,7 @@ from mmcore.data.prepare import Preparer
 from mmcore.evaluation import records
 from mmcore.evaluation.answering import Answerer
 from mmcore.evaluation.asking import ask
+from mmcore.frozen import frozen_models
 from mmcore.interfaces import (
     Engine,
     Evaluation,
@@ -180,7 +181,8 @@ class Stages:
         with ExitStack() as files:
             initial = self._initial(start, stage, files)
             states = None if going_on is None else going_on.states()
-            learning = assemble.started(self._recipe, stage, initial, self._world, states)
+            frozen = frozen_models(self._recipe, stage, self._device)
+            learning = assemble.started(self._recipe, stage, initial, self._world, states, frozen)
         return learning, initial.model, None if going_on is None else going_on.lanes
 
     def _stage_run(

@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 
-from mmcore.interfaces import LLM, LLMSpec, PackedLayout
+from mmcore.interfaces import LLM, LLMSpec, PackedLayout, Teacher
 from mmcore.testing.spec import check_spec
 from mmcore.testing.text import check_text_format
 
@@ -51,8 +51,19 @@ def check_llm(spec: LLMSpec) -> None:
     logits_LV = llm.head(h_TE).float()
     reference_L = -logits_LV.log_softmax(-1).gather(1, ids_T[:, None])[:, 0]
     torch.testing.assert_close(llm.head(h_TE, ids_T), reference_L, rtol=1e-4, atol=1e-5)
+    _check_teaching(llm, h_TE, logits_LV)
 
     _check_generation(llm, x_TE)
+
+
+def _check_teaching(llm: LLM, h_LE: torch.Tensor, logits_LV: torch.Tensor) -> None:
+    """The head's divergence from a teacher is that of the whole logits."""
+    own_LV = (logits_LV / 2).log_softmax(-1)
+    taught_LV = own_LV.flip(0)
+    wanted_L = (taught_LV.exp() * (taught_LV - own_LV)).sum(-1)
+    for logits in (None, llm.head):
+        kl_L = llm.head(h_LE, teacher=Teacher(h_LE.flip(0), logits, temperature=2.0))
+        torch.testing.assert_close(kl_L, wanted_L, rtol=1e-3, atol=1e-5)
 
 
 def packed(lengths: tuple[int, ...]) -> PackedLayout:

@@ -55,6 +55,10 @@ def check_source(spec: SourceSpec, folder: Path, rows: int = 12) -> None:
                 f"{key}: gives_pairs is {here.gives_pairs}, but the worse answer of the sample is "
                 f"{sample.dispreferred}"
             )
+            assert (sample.reference is not None) == here.gives_references, (
+                f"{key}: gives_references is {here.gives_references}, but the reference of the "
+                f"sample is {sample.reference}"
+            )
 
 
 def _check_sample(sample: Sample, key: SampleKey) -> None:

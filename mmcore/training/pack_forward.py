@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mmcore.interfaces import Forward, PackedBatch
+from mmcore.training.frozen_models import FrozenModels
 from mmcore.training.segment_losses import SegmentLosses
 from mmcore.training.told import Told
 
@@ -20,6 +21,7 @@ class PackForward:
         batch: the pack.
         listener: hears likelihoods.
         told: hears numbers.
+        frozen: the models that do not learn; nobody listens to them, and they look for themselves.
         one_look: the encoder's features are made once and kept until the pack is done with; else
             they live no longer than the sampler needs them.
 
@@ -33,10 +35,12 @@ class PackForward:
         batch: PackedBatch,
         listener: SegmentLosses,
         told: Told,
+        frozen: FrozenModels,
         *,
         one_look: bool,
     ) -> None:
         self._model, self._batch, self._listener, self._told = model, batch, listener, told
+        self.frozen, self.divergence = frozen.asked, frozen.divergence
         self._one_look, self._heard = one_look, False
         self._features: torch.Tensor | None = None
         self._provided: list[tuple[tuple[object, ...], tuple[torch.Tensor, ...]]] = []

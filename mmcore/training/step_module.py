@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from torch import nn
 
 from mmcore.interfaces import ComparingObjective, Forward, Objective, PackedBatch
+from mmcore.training.frozen_models import FrozenModels
 from mmcore.training.pack_forward import PackForward
 from mmcore.training.segment_losses import SegmentLosses
 from mmcore.training.told import Told
@@ -26,12 +28,15 @@ class TrainingStep(nn.Module):
         model: nn.Module,
         objectives: Sequence[Objective],
         weights: Sequence[float],
+        frozen: Mapping[str, nn.Module] = MappingProxyType({}),
         *,
         one_look: bool = False,
     ) -> None:
         """Args:
-        model: satisfies ``Forward``, but for ``tell``.
+        model: satisfies ``Forward``, but for ``tell``, ``frozen`` and ``divergence``.
         objectives, weights: objective ``i`` is multiplied by ``weights[i]``.
+        frozen: the models that objectives name besides; they are none of the step's modules, so
+            nobody trains, shards or saves them.
         one_look: the model's features of a pack are made once, for all objectives together.
         """
         super().__init__()
@@ -44,6 +49,7 @@ class TrainingStep(nn.Module):
         self._surveyed: list[Mapping[str, torch.Tensor]] | None = None
         self.segment_losses = SegmentLosses()
         self.told = Told()
+        self._frozen = FrozenModels(model, frozen)
 
     def forward(
         self, batch: PackedBatch, divisors: Sequence[float]
@@ -87,7 +93,7 @@ class TrainingStep(nn.Module):
 
     def _forward(self, batch: PackedBatch, listener: SegmentLosses) -> PackForward:
         model = _as_forward(self.model)
-        return PackForward(model, batch, listener, self.told, one_look=self._one_look)
+        return PackForward(model, batch, listener, self.told, self._frozen, one_look=self._one_look)
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
