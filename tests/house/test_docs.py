@@ -54,7 +54,7 @@ def test_every_key_that_may_change_is_in_the_manual(root):
 
 
 def test_links_in_the_manual_lead_somewhere(root):
-    pages = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").rglob("*.md")]
     broken = [
         f"{page.name}: {target}"
         for page in pages
