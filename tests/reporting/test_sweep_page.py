@@ -86,12 +86,15 @@ def test_the_page_and_the_manual_say_the_same(told) -> None:
         "At chance at every point: puzzle/compare.",
         "perceiver is worse than mlp by", "puzzle/colour no two points are told apart",
         "1.2 million learned parameters", "3 seeds a point", "nothing about larger models",
-        "Errors rise with compression", "mmcore sweep sweeps/samplers/sweep.toml",
+        "Errors rise with compression", "mmcore sweep samplers.toml", "Which connector?",
     ):  # fmt: skip
         assert words in page, words
         assert words in manual, words
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
     assert "<script" not in page
+    assert manual.startswith("# Which connector?\n")
+    assert str(folder.parent) not in page + manual
+    assert "../" not in page + manual
     drawn = re.findall(r"\]\((samplers/[^)]+\.png)\)", manual)
     assert sorted(drawn) == sorted(f"samplers/{one.name}" for one in docs.glob("samplers/*.png"))
     assert len(drawn) == 3
