@@ -145,6 +145,42 @@ def test_a_sweep_in_which_nothing_finished_has_a_page(make_sweep) -> None:
     assert page.count("waiting") == 9
 
 
+def test_seeds_that_are_at_chance_alone_are_counted(make_sweep) -> None:
+    """25, 26 and 45 of a hundred: 96 of 300 clear a luck of 20, and so does the last seed alone."""
+    kinds = {"place": lambda value, seed: (25, 26, 45)[seed - 1] if value == "mlp" else 90}
+    told = reading(grid(read(make_sweep(kinds=kinds))))
+    assert (
+        "In puzzle/place single seeds are at chance where all together are not: mlp (2 of 3)."
+        in told
+    )
+
+
+def test_a_score_that_is_named_and_was_never_asked_is_said(make_sweep) -> None:
+    told = reading(grid(read(make_sweep(measures=("puzzle/reading", "puzzle/raeding")))))
+    assert any(one.startswith("`scores` names puzzle/raeding, which no cell was") for one in told)
+
+
+def test_the_fewer_of_pairs_and_measures_stand_side_by_side(make_sweep) -> None:
+    found = next(one for one in tables(grid(read(make_sweep()))) if one.title == "Differences")
+    assert found.head == (
+        "", "n", "perceiver less mlp", "pooled less mlp", "pooled less perceiver",
+    )  # fmt: skip
+    named = [row[0].text for row in found.rows]
+    assert named[0] == "puzzle/colour (percentage points)"
+    assert named[-3:] == [
+        "loss (nats)", "tokens to the common loss (1,000 tokens)", "gradient variance",
+    ]  # fmt: skip
+    axes = (("sampler", ("mlp", "perceiver", "pooled", "a", "b")),)
+    kinds = {"colour": lambda value, seed: 90 + seed}
+    many = next(
+        one
+        for one in tables(grid(read(make_sweep("many", axes=axes, kinds=kinds))))
+        if one.title == "Differences"
+    )
+    assert many.head[:3] == ("points", "n", "puzzle/colour (percentage points)")
+    assert len(many.rows) == 10
+
+
 def test_one_seed_has_no_spread_and_tells_nothing_apart(make_sweep) -> None:
     found = grid(read(make_sweep(seeds=(1,))))
     scores = next(one for one in tables(found) if one.title.startswith("Scores"))
@@ -253,8 +289,9 @@ def test_losses_of_other_data_are_not_compared(make_sweep) -> None:
     assert {one.measure for one in compared(found)} == {"puzzle/colour", "variance"}
     learning = next(one for one in tables(found) if one.title == "Learning")
     assert "losses of different things, which are not compared" in learning.note
-    assert all(row[3].text == "–" for row in learning.rows), "tokens to the common loss"
-    assert all(row[2].text.startswith("1.") for row in learning.rows), "each has its own loss"
+    rows = {row[0].text: [entry.text for entry in row[1:]] for row in learning.rows}
+    assert rows["1,000 tokens to the common loss"] == ["–", "–"]
+    assert all(text.startswith("1.") for text in rows["loss at the end"]), "each has its own"
 
 
 def test_steadiness_speed_of_learning_and_spikes_are_told(make_sweep) -> None:

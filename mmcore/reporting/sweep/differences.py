@@ -10,7 +10,7 @@ import attrs
 from mmcore.reporting.statistics import Difference, difference
 from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.learning import threshold
-from mmcore.reporting.sweep.measures import LOSS, OWN, Grid
+from mmcore.reporting.sweep.measures import CONVERGED, LOSS, OWN, Grid
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ def compared(grid: Grid) -> list[Compared]:
 
 def _of_learning(grid: Grid) -> list[str]:
     """Losses, and how soon they are reached, only where they may be compared."""
-    losses = [LOSS, "converged"] if threshold(grid.story) is not None else []
+    losses = [LOSS, CONVERGED] if threshold(grid.story) is not None else []
     return [*losses, "variance"]
 
 
