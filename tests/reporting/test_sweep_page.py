@@ -181,6 +181,19 @@ def test_the_fewer_of_pairs_and_measures_stand_side_by_side(make_sweep) -> None:
     assert len(many.rows) == 10
 
 
+def test_many_kinds_stand_below_one_another(make_sweep) -> None:
+    kinds = {f"reading|{size}px": lambda value, seed: 50 + seed for size in range(6)}
+    found = tables(grid(read(make_sweep(kinds={"colour": lambda value, seed: 96 + seed, **kinds}))))
+    scores = found[0]
+    assert scores.head == ("", "mlp", "perceiver", "pooled")
+    assert [row[0].text for row in scores.rows][:3] == [
+        "n",
+        "colour (luck 20)",
+        "reading 0px (luck 20)",
+    ]
+    assert [entry.text for entry in scores.rows[1]][1:] == ["98.0 ± 1.0"] * 3
+
+
 def test_one_seed_has_no_spread_and_tells_nothing_apart(make_sweep) -> None:
     found = grid(read(make_sweep(seeds=(1,))))
     scores = next(one for one in tables(found) if one.title.startswith("Scores"))
@@ -313,3 +326,6 @@ def test_steadiness_speed_of_learning_and_spikes_are_told(make_sweep) -> None:
     assert "Losses leapt, over all seeds: one 0 and two 3." in told
     converged = {one.measure: one for one in compared(found)}["converged"]
     assert converged.found.mean > 0
+    # Steps of 100 tokens: seeds that agree to the step are no closer than rounding to steps says.
+    assert converged.found.half is not None
+    assert converged.found.half >= 4.302 * 100 / math.sqrt(6) / math.sqrt(3)

@@ -70,7 +70,9 @@ def _pairs(story: SweepStory) -> Iterator[tuple[Point, Point]]:
 
 
 def _grain(grid: Grid, name: str) -> float:
-    """A score moves by whole questions."""
+    """A score moves by whole questions, and a loss is reached at the end of a step."""
+    if name == CONVERGED:
+        return max(run.tokens / run.steps for run in grid.learned.values())
     asked = [score.questions for score in grid.scores.get(name, {}).values()]
     return 1 / min(asked) if asked else 0.0
 

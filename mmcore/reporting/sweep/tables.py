@@ -17,6 +17,9 @@ from mmcore.reporting.sweep.wording import title, wording
 
 NOTHING = "–"
 
+MOST_KINDS = 6
+"""Kinds of question that stand side by side, where there are fewer points."""
+
 COUNTS = ("spikes", "skipped", "incidents")
 """How a cell learned, as counts: they are added up over the seeds."""
 
@@ -77,7 +80,8 @@ def _scores(grid: Grid, task: str, names: Sequence[str]) -> Table:
         "n",
         *(f"{name.partition('/')[2]} (luck {_luck(grid, name)})" for name in names),
     )
-    return Table(f"Scores: {task}", note, head, rows)
+    made = Table(f"Scores: {task}", note, head, rows)
+    return _turned(made) if len(names) > MOST_KINDS and len(rows) < len(names) else made
 
 
 def _score(grid: Grid, point: Point, name: str) -> Entry:
@@ -108,8 +112,9 @@ def _differences(pairs: Sequence[Compared]) -> Table:
     note = (
         "One point less the other, seed by seed (n of them), with the 95 % t-interval of "
         "the mean; of points that differ in one axis. Bold: the interval leaves 0 out, so the "
-        "points are told apart. In brackets: both are at chance, which shows nothing. Scores are "
-        "taken to spread at least as counting in whole questions makes them. The intervals are not "
+        "points are told apart. In brackets: both are at chance, which shows nothing. Scores "
+        "are taken to spread at least as counting in whole questions makes them, and tokens to the "
+        "common loss as counting in whole steps does. The intervals are not "
         "widened for their number: of these "
         f"comparisons about {expected:.1f} would be told apart by luck alone if nothing differed."
     )
@@ -167,7 +172,7 @@ def _learning(grid: Grid) -> Table:
         LOSS: ("loss at the end", wording(LOSS).shown),
         CONVERGED: ("1,000 tokens to the common loss", wording(CONVERGED).shown),
         "variance": ("gradient variance", wording("variance").shown),
-        "tokens": ("1,000 tokens", lambda value: thousands(value / 1000)),
+        "tokens": ("1,000 tokens", lambda value: f"{value / 1000:,.1f}"),
         "seconds": ("time of a cell", duration),
         "tokens_per_second": ("tokens/s", thousands),
     }
@@ -188,8 +193,10 @@ def _learning(grid: Grid) -> Table:
 def _turned(table: Table) -> Table:
     """Its columns as rows: few points side by side are narrower than many measures."""
     head = ("", *(row[0].text for row in table.rows))
-    columns = enumerate(table.head[1:], start=1)
-    rows = tuple((Entry(title), *(row[at] for row in table.rows)) for at, title in columns)
+    columns = zip(*(row[1:] for row in table.rows), strict=True)
+    rows = tuple(
+        (Entry(title), *column) for title, column in zip(table.head[1:], columns, strict=True)
+    )
     return attrs.evolve(table, head=head, rows=rows)
 
 
