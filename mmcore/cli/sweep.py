@@ -68,6 +68,8 @@ def command(
         raise click.UsageError("--plan and --rehearse are two things; leave out one")
     if thin and not rehearses:
         raise click.UsageError("--thin says how to rehearse; write --rehearse --thin")
+    if plans and (only or retry_failed):
+        raise click.UsageError("--plan is of all cells; leave out --only and --retry-failed")
     if as_json and not plans:
         raise click.UsageError("--json is a form of the plan; write --plan --json")
     if not plans and (gpu or rate or gpus != 1):

@@ -109,8 +109,9 @@ def run(
         todo = left(entered, wanted, retry_failed=retry_failed)
         done = len(wanted) - len(todo)
         console.print(
-            f"[bold]{file.table.name}[/bold] in {folder}: {len(todo)} cells to run, {done} have "
-            f"ended before; {parallel} at a time, {how.threads} threads each",
+            f"[bold]{file.table.name}[/bold] in {folder}: {_cells(len(todo))} to run, {done} "
+            f"ended before; {parallel} at a time, {how.threads} thread"
+            f"{'' if how.threads == 1 else 's'} each",
             highlight=False,
             soft_wrap=True,
         )
@@ -126,6 +127,10 @@ def run(
         console.print(f"{len(failed)} failed; --retry-failed runs them again", highlight=False)
     console.print(f"mmcore report {folder}", highlight=False)
     return 1 if failed else 0
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'' if number == 1 else 's'}"
 
 
 def rehearse(

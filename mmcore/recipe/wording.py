@@ -54,6 +54,8 @@ def wanted(kind: object) -> str:
     """A type in a sentence: "an integer", "an array of strings"."""
     if is_union(kind):
         return " or ".join(wanted(member) for member in members(kind))
+    if kind is object:
+        return "any value"
     if kind in _SCALARS:
         return _SCALARS[kind][0]
     if is_literal(kind):

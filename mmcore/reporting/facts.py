@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from mmcore.interfaces import EncoderSpec, TokenSamplerSpec
+from mmcore.interfaces import EncoderSpec, TilerSpec, TokenSamplerSpec
 from mmcore.recipe import Recipe, RecipeError, Stage, labels, load_recipe
 from mmcore.run_folder.folder import RECIPE
 
@@ -20,6 +20,7 @@ class StageFacts:
         objectives: the weight of every term of its loss, by name.
         shares: of the samples drawn, by source; they add up to 1.
         kinds: what a source asks, where it says so, by source.
+        views: the most that a picture can become; None where that is not known.
         warmup: steps in which the learning rate grows.
         taught: what a loss is over, in words: the sources with all their keys, and the LLM, whose
             tokens are counted. Losses of other things cannot be compared.
@@ -30,6 +31,7 @@ class StageFacts:
     kinds: Mapping[str, tuple[str, ...]]
     warmup: int
     taught: str = ""
+    views: int | None = None
 
 
 @attrs.frozen
@@ -73,7 +75,13 @@ def _stage(stage: Stage, recipe: Recipe) -> StageFacts:
         kinds={label: _kinds(source) for label, source in sources},
         warmup=stage.optimizer.warmup_steps,
         taught=repr((stage.data, recipe.model.llm)),
+        views=_views(stage),
     )
+
+
+def _views(stage: Stage) -> int:
+    assert isinstance(stage.tiler, TilerSpec)
+    return stage.tiler.max_views
 
 
 def _kinds(source: object) -> tuple[str, ...]:

@@ -115,4 +115,5 @@ def cell_id(labels: Sequence[tuple[str, str]], seed: int) -> str:
 
 
 def _label(value: object) -> str:
-    return value if isinstance(value, str) else toml_text(value).replace(" ", "")
+    """Words as they are; an empty one would be no label."""
+    return value if isinstance(value, str) and value else toml_text(value).replace(" ", "")

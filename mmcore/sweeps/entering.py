@@ -27,6 +27,7 @@ from mmcore.sweeps.folder import (
 )
 from mmcore.sweeps.load import SweepFile
 from mmcore.sweeps.prepared import Prepared
+from mmcore.sweeps.schema import without_empty
 
 SHOWN = 20
 """Differences that are listed at most."""
@@ -67,7 +68,8 @@ def recipe_path(folder: Path, cell: str) -> Path:
 def resolved(file: SweepFile, folder: Path) -> str:
     """The sweep's file with everything that the command line changed; it runs as it is."""
     recipe = os.path.relpath(file.recipe, folder)
-    return tomli_w.dumps(to_plain(attrs.evolve(file.table, recipe=recipe, scales={})))
+    plain = to_plain(attrs.evolve(file.table, recipe=recipe, scales={}))
+    return tomli_w.dumps(without_empty(plain))
 
 
 def begun(folder: SweepFolder, cell: str) -> bool:

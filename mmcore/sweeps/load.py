@@ -156,7 +156,11 @@ def _no_recipe(file: SweepFile) -> Iterator[Fault]:
         return
     there = [one.stem for one in path.parent.glob("*.toml")] if path.parent.is_dir() else []
     close = nearest(path.stem, there)
-    hint = f"did you mean {str(path.with_name(f'{close}.toml'))!r}?" if close else ""
+    hint = (
+        f"did you mean {str(path.with_name(f'{close}.toml'))!r}?"
+        if close
+        else "--recipe names one, seen from where you are"
+    )
     yield file.fault(("recipe",), f"there is no file {str(path)!r}", hint)
 
 

@@ -27,6 +27,9 @@ LOOK_SECONDS = 0.2
 
 TAIL_BYTES = 4096
 
+ASKED_BY = (*SIGNALS, signal.SIGHUP)
+"""Signals by which the pool is told to stop: a terminal that is closed says it by the last."""
+
 
 @attrs.frozen(kw_only=True)
 class Job:
@@ -95,8 +98,9 @@ class Pool:
     def run(self, jobs: Sequence[Job]) -> bool:
         """All of them; False where it was told to stop before.
 
-        The first Ctrl-C (or SIGTERM) tells the jobs to save and stop, the second kills them. They
-        run in sessions of their own: a terminal does not tell them by itself.
+        The first Ctrl-C (or SIGTERM, or the terminal's end) tells the jobs to save and stop, the
+        second kills them. They run in sessions of their own: a terminal does not tell them by
+        itself. An error of the watcher tells them so too, and is raised when they have.
         """
         waiting = list(jobs)
         running: dict[int, _Process] = {}
@@ -107,8 +111,10 @@ class Pool:
                     time.sleep(LOOK_SECONDS)
                     self._look(running)
             finally:
-                for one in running.values():  # only where an error of our own came between
-                    one.signal(signal.SIGKILL)
+                # Only where an error of our own came between, such as a terminal that is gone.
+                if running and not self._asked:
+                    self._ask(running)
+                for one in running.values():
                     one.wait()
         return not self._asked
 
@@ -127,14 +133,19 @@ class Pool:
                 self._watcher.ended(ended)
         self._watcher.looked()
 
+    def _ask(self, running: Mapping[int, _Process]) -> None:
+        self._asked += 1
+        for one in list(running.values()):
+            one.signal(signal.SIGTERM if self._asked == 1 else signal.SIGKILL)
+
     @contextmanager
     def _heard(self, running: Mapping[int, _Process]) -> Iterator[None]:
         def hear(number: int, frame: FrameType | None) -> None:
-            self._asked += 1
-            for one in list(running.values()):
-                one.signal(signal.SIGTERM if self._asked == 1 else signal.SIGKILL)
+            self._ask(running)
 
-        usual = {number: signal.signal(number, hear) for number in SIGNALS}
+        # What is ignored stays so: nohup asks that a closed terminal stops nothing.
+        heard = [one for one in ASKED_BY if signal.getsignal(one) is not signal.SIG_IGN]
+        usual = {number: signal.signal(number, hear) for number in heard}
         try:
             yield
         finally:

@@ -78,6 +78,8 @@ def _located(fault: Fault, combination: Combination, file: SweepFile) -> Fault:
     text = fault.file.removeprefix(_SET)
     if text == fault.file or text not in written:
         return fault
+    if file.place(written[text]).file == fault.file:
+        return fault  # given on the command line, which says itself what was written
     key = f"{fault.key}: " if fault.key else ""
     return file.fault(written[text], f"{text!r}: {key}{fault.message}", fault.hint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -111,6 +111,9 @@ class SweepTable:
     name: str = attrs.field(
         validator=_named, metadata=doc("name of the sweep, and of its folder under sweeps/")
     )
+    question: str = attrs.field(
+        default="", metadata=doc("what the sweep asks, in a sentence; a report is headed by it")
+    )
     recipe: str = attrs.field(
         validator=min_len(1), metadata=doc("path of the recipe, from the folder of this file")
     )
@@ -158,3 +161,16 @@ class SweepTable:
         if self.combine == "list" and len(set(sizes.values())) > 1:
             told = ", ".join(f"{name} {size}" for name, size in sizes.items())
             raise ValueError(f'combine = "list" wants axes of one length, and these have: {told}')
+
+
+def without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The file of a sweep without its empty lists and texts, which say no more than none.
+
+    A point of an axis stays as it is: its list of changes may be empty, and must be there.
+    """
+    axes = [_filled(axis) for axis in table.get("axes", ())]
+    return _filled({**table, "axes": axes})
+
+
+def _filled(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value not in ("", [], (), {})}

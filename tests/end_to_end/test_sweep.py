@@ -91,7 +91,7 @@ def test_a_sweep_killed_in_the_middle_repeats_nothing_and_learns_the_same(place)
     finished = stamps(before.run("queries=2,seed=1"))
 
     output = place.typed("sweep", "mini-sweep.toml", "--set", "name=killed")
-    assert "1 have ended before" in output
+    assert "1 ended before" in output
     assert learned(folder) == whole
     after = read(folder)
     assert stamps(after.run("queries=2,seed=1")) == finished, "what had finished is as it was"

@@ -117,7 +117,9 @@ def make(folder: Path, root: Path, made: Made) -> Path:
         measures=made.measures, cells=tuple(cells),
     )  # fmt: skip
     (folder / "cells.json").write_text(cells_text(sweep))
-    (folder / "sweep.toml").write_text('recipe = "puzzles_tiny.toml"\n')
+    (folder / "sweep.toml").write_text(
+        'question = "Which connector?"\nrecipe = "../../../puzzles_tiny.toml"\n'
+    )
     lines(folder / "outcomes.jsonl", [attrs.asdict(one) for one in outcomes])
     return folder
 

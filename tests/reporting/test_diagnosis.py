@@ -143,6 +143,24 @@ def test_errors_that_rise_with_compression(sweep_of_samplers) -> None:
     assert "differ in sampler" in found.evidence
 
 
+def test_errors_that_rise_with_fewer_views_of_a_picture(make_sweep) -> None:
+    """A thumbnail is a view as well."""
+    right = {"1": 30, "4": 50, "9": 80}
+    tiler = "stages.single.tiler={{ use = 'anyres', max_tiles = {} }}"
+    keys = {"1": [], **{most: [tiler.format(most)] for most in ("4", "9")}}
+    kinds = {
+        "reading": lambda value, seed: right[value] + seed,
+        "colour": lambda value, seed: 95 + seed,
+    }
+    made = make_sweep(axes=(("tiles", tuple(right)),), overrides=keys, kinds=kinds)
+    (found,) = of_sweep.diagnoses(grid(read(made)))
+    assert found.title == "Errors rise with fewer views of a picture"
+    assert "In single a picture becomes at most 1 to 10 views, by cell;" in found.evidence
+    assert "puzzle/reading (rank correlation +0.95 over 9 cells, p 0.00" in found.evidence
+    assert "Not with it: puzzle/colour." in found.evidence
+    assert found.advice == "more tiles (`max_tiles`) in the `tiler` of single."
+
+
 def test_two_points_are_told_by_their_seeds_where_ranks_cannot(make_sweep) -> None:
     """Of six cells in two groups, a tenth of all orders is as far apart: ranks say nothing."""
     axes = (("sampler", ("mlp", "pooled")),)

@@ -86,12 +86,15 @@ def test_the_page_and_the_manual_say_the_same(told) -> None:
         "At chance at every point: puzzle/compare.",
         "perceiver is worse than mlp by", "puzzle/colour no two points are told apart",
         "1.2 million learned parameters", "3 seeds a point", "nothing about larger models",
-        "Errors rise with compression", "mmcore sweep sweeps/samplers/sweep.toml",
+        "Errors rise with compression", "mmcore sweep samplers.toml", "Which connector?",
     ):  # fmt: skip
         assert words in page, words
         assert words in manual, words
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
     assert "<script" not in page
+    assert manual.startswith("# Which connector?\n")
+    assert str(folder.parent) not in page + manual
+    assert "../" not in page + manual
     drawn = re.findall(r"\]\((samplers/[^)]+\.png)\)", manual)
     assert sorted(drawn) == sorted(f"samplers/{one.name}" for one in docs.glob("samplers/*.png"))
     assert len(drawn) == 3
@@ -140,6 +143,55 @@ def test_a_sweep_in_which_nothing_finished_has_a_page(make_sweep) -> None:
     page = (folder / "report.html").read_text()
     assert "No cell has finished, so nothing is shown yet." in page
     assert page.count("waiting") == 9
+
+
+def test_seeds_that_are_at_chance_alone_are_counted(make_sweep) -> None:
+    """25, 26 and 45 of a hundred: 96 of 300 clear a luck of 20, and so does the last seed alone."""
+    kinds = {"place": lambda value, seed: (25, 26, 45)[seed - 1] if value == "mlp" else 90}
+    told = reading(grid(read(make_sweep(kinds=kinds))))
+    assert (
+        "In puzzle/place single seeds are at chance where all together are not: mlp (2 of 3)."
+        in told
+    )
+
+
+def test_a_score_that_is_named_and_was_never_asked_is_said(make_sweep) -> None:
+    told = reading(grid(read(make_sweep(measures=("puzzle/reading", "puzzle/raeding")))))
+    assert any(one.startswith("`scores` names puzzle/raeding, which no cell was") for one in told)
+
+
+def test_the_fewer_of_pairs_and_measures_stand_side_by_side(make_sweep) -> None:
+    found = next(one for one in tables(grid(read(make_sweep()))) if one.title == "Differences")
+    assert found.head == (
+        "", "n", "perceiver less mlp", "pooled less mlp", "pooled less perceiver",
+    )  # fmt: skip
+    named = [row[0].text for row in found.rows]
+    assert named[0] == "puzzle/colour (percentage points)"
+    assert named[-3:] == [
+        "loss (nats)", "tokens to the common loss (1,000 tokens)", "gradient variance",
+    ]  # fmt: skip
+    axes = (("sampler", ("mlp", "perceiver", "pooled", "a", "b")),)
+    kinds = {"colour": lambda value, seed: 90 + seed}
+    many = next(
+        one
+        for one in tables(grid(read(make_sweep("many", axes=axes, kinds=kinds))))
+        if one.title == "Differences"
+    )
+    assert many.head[:3] == ("points", "n", "puzzle/colour (percentage points)")
+    assert len(many.rows) == 10
+
+
+def test_many_kinds_stand_below_one_another(make_sweep) -> None:
+    kinds = {f"reading|{size}px": lambda value, seed: 50 + seed for size in range(6)}
+    found = tables(grid(read(make_sweep(kinds={"colour": lambda value, seed: 96 + seed, **kinds}))))
+    scores = found[0]
+    assert scores.head == ("", "mlp", "perceiver", "pooled")
+    assert [row[0].text for row in scores.rows][:3] == [
+        "n",
+        "colour (luck 20)",
+        "reading 0px (luck 20)",
+    ]
+    assert [entry.text for entry in scores.rows[1]][1:] == ["98.0 ± 1.0"] * 3
 
 
 def test_one_seed_has_no_spread_and_tells_nothing_apart(make_sweep) -> None:
@@ -250,8 +302,9 @@ def test_losses_of_other_data_are_not_compared(make_sweep) -> None:
     assert {one.measure for one in compared(found)} == {"puzzle/colour", "variance"}
     learning = next(one for one in tables(found) if one.title == "Learning")
     assert "losses of different things, which are not compared" in learning.note
-    assert all(row[3].text == "–" for row in learning.rows), "tokens to the common loss"
-    assert all(row[2].text.startswith("1.") for row in learning.rows), "each has its own loss"
+    rows = {row[0].text: [entry.text for entry in row[1:]] for row in learning.rows}
+    assert rows["1,000 tokens to the common loss"] == ["–", "–"]
+    assert all(text.startswith("1.") for text in rows["loss at the end"]), "each has its own"
 
 
 def test_steadiness_speed_of_learning_and_spikes_are_told(make_sweep) -> None:
@@ -273,3 +326,6 @@ def test_steadiness_speed_of_learning_and_spikes_are_told(make_sweep) -> None:
     assert "Losses leapt, over all seeds: one 0 and two 3." in told
     converged = {one.measure: one for one in compared(found)}["converged"]
     assert converged.found.mean > 0
+    # Steps of 100 tokens: seeds that agree to the step are no closer than rounding to steps says.
+    assert converged.found.half is not None
+    assert converged.found.half >= 4.302 * 100 / math.sqrt(6) / math.sqrt(3)

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmcore.recipe import RecipeError
-from mmcore.sweeps.cells import LONGEST, cell_id
+from mmcore.sweeps.cells import LONGEST, cell_id, points
 from mmcore.sweeps.load import load_sweep
 from mmcore.sweeps.recipes import load_cells
+from mmcore.sweeps.schema import AxisTable
 from mmcore.sweeps.toml_text import toml_text
 
 TWO_AXES = """
@@ -148,3 +149,16 @@ def test_a_value_is_read_back_from_its_one_line(value):
     text = toml_text(value)
     assert "\n" not in text
     assert tomllib.loads(f"value = {text}")["value"] == value
+
+
+def test_a_fault_of_the_command_line_is_said_once(write):
+    with pytest.raises(RecipeError) as caught:
+        load_cells(load_sweep(write(), ["stages.captions.stepz=3"]))
+    (fault,) = map(str, caught.value.faults)
+    assert fault.startswith("--set stages.captions.stepz=3: stages.captions.stepz: no such key")
+    assert "set_last" not in fault
+
+
+def test_an_empty_word_is_no_label():
+    axis = AxisTable(name="prompt", key="name", values=("", "x"))
+    assert [point.label for point in points(axis, 0)] == ['""', "x"]

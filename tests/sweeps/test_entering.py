@@ -80,6 +80,7 @@ def test_what_is_written_is_a_sweep_of_the_same_cells(entered):
     folder = entered("stages.captions.steps=3")
     again = load_sweep(folder.folder / "sweep.toml")
     assert again.table.set_last == ("stages.captions.steps=3",)
+    assert "[]" not in (folder.folder / "sweep.toml").read_text(), "what is empty is not said"
     recipes = [cell.text for cell in load_cells(again)]
     assert recipes == [
         recipe_path(folder.folder, cell.id).read_text() for cell in folder.sweep.cells

@@ -146,3 +146,8 @@ values = [2, 4]
     (fault,) = refused(write(text), scale="large")
     assert fault.startswith("sweep.toml:9: ")
     assert "'axes.querys.values=[64]': axes has no 'querys'; did you mean 'queries'?" in fault
+
+
+def test_values_that_are_no_list_are_refused_in_words(write):
+    (fault,) = refused(write(), "axes.queries.values=2")
+    assert fault.endswith("axes.queries.values: is 2, wanted an array, each element any value")

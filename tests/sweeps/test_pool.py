@@ -2,8 +2,6 @@
 
 import signal
 import sys
-import threading
-import time
 from os import getpid, kill
 
 import pytest
@@ -112,17 +110,46 @@ def test_ctrl_c_asks_once_and_kills_then(python, code, presses, said):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_error_of_ours_leaves_no_process_behind(python):
+def test_a_terminal_that_is_closed_lets_jobs_save(python):
     told = Told()
-    job = python("long", "import time; print('ready', flush=True); time.sleep(60)")
+    job = python("saves", SAVES, done=False)
+    pressed = []
+
+    def close():
+        if not pressed and job.log.read_text() == "ready\n":
+            pressed.append(kill(getpid(), signal.SIGHUP))
+
+    told.on_look = close
+    assert not Pool(1, lambda slot: {}, told).run([job])
+    assert told.how["saves"].how == "stopped"
+    assert job.log.read_text() == "ready\nsaved\n"
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_a_terminal_that_is_closed_stops_nothing_under_nohup(python):
+    told = Told()
+    told.on_look = lambda: kill(getpid(), signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert Pool(1, lambda slot: {}, told).run([python("fine", "pass")])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert told.how["fine"].how == "finished"
+
+
+@pytest.mark.parametrize("hung_up", [False, True])
+def test_an_error_of_ours_lets_jobs_save_and_leaves_none_behind(python, hung_up):
+    """Such as of a full disk, or of a terminal that is gone, which says so and takes no words."""
+    told = Told()
+    job = python("saves", SAVES, done=False)
 
     def fail():
         if job.log.read_text():
-            raise RuntimeError("a full disk")
+            if hung_up:
+                kill(getpid(), signal.SIGHUP)
+            raise OSError("a full disk")
 
     told.on_look = fail
-    began = time.monotonic()
-    with pytest.raises(RuntimeError, match="a full disk"):
+    with pytest.raises(OSError, match="a full disk"):
         Pool(1, lambda slot: {}, told).run([job])
-    assert time.monotonic() - began < 50
-    assert threading.active_count() >= 1
+    assert job.log.read_text() == "ready\nsaved\n"

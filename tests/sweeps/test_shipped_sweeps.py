@@ -13,6 +13,8 @@ SHIPPED = sorted((Path(__file__).parents[2] / "recipes" / "sweeps").glob("*.toml
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_cell_of_a_shipped_sweep_is_sound(path):
     file = load_sweep(path)
-    assert len(load_cells(file)) == len({cell.id for cell in load_cells(file)})
+    cells = load_cells(file)
+    assert len(cells) == len({cell.id for cell in cells})
+    assert file.table.question.endswith("?")
     for scale in file.table.scales:
         assert load_cells(load_sweep(path, scale=scale))

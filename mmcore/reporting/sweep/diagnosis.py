@@ -24,6 +24,7 @@ def diagnoses(grid: Grid) -> list[Diagnosis]:
     pairs = compared(grid)
     return [
         *_compression(grid, pairs),
+        *_views(grid, pairs),
         *_shares(grid, pairs),
         *_balance(grid, pairs),
         *_of_runs(grid),
@@ -53,6 +54,32 @@ def _compression(grid: Grid, pairs: Sequence[Compared]) -> Iterator[Diagnosis]:
         f"{listed([str(one) for one in worse])}.{tail}",
         f"{FINER}.",
     )
+
+
+def _views(grid: Grid, pairs: Sequence[Compared]) -> Iterator[Diagnosis]:
+    """Errors rise where a picture may become fewer views; of stages that go together, the first."""
+    told: list[Mapping[str, int]] = []
+    for stage in dict.fromkeys(name for run in grid.story.ran for name in run.facts.stages):
+        declared = {
+            run.cell.id: views
+            for run in grid.story.ran
+            if (known := run.facts.stages.get(stage)) is not None
+            and (views := known.views) is not None
+        }
+        found = trends(grid, declared, pairs)
+        better = [one for one in found if one.side > 0]
+        if not better or declared in told:
+            continue
+        told.append(declared)
+        others = [one.name for one in found if one not in better]
+        tail = f" Not with it: {listed(others)}." if others else ""
+        yield Diagnosis(
+            "Errors rise with fewer views of a picture",
+            f"In {stage} a picture becomes at most {min(declared.values())} to "
+            f"{max(declared.values())} views, by cell; with more of them right answers rise in "
+            f"{listed([str(one) for one in better])}.{tail}",
+            f"more tiles (`max_tiles`) in the `tiler` of {stage}.",
+        )
 
 
 def _changed_with(grid: Grid, declared: Mapping[str, float]) -> list[str]:

@@ -10,7 +10,7 @@ import attrs
 from mmcore.reporting.statistics import Difference, difference
 from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.learning import threshold
-from mmcore.reporting.sweep.measures import LOSS, OWN, Grid
+from mmcore.reporting.sweep.measures import CONVERGED, LOSS, OWN, Grid
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ def compared(grid: Grid) -> list[Compared]:
 
 def _of_learning(grid: Grid) -> list[str]:
     """Losses, and how soon they are reached, only where they may be compared."""
-    losses = [LOSS, "converged"] if threshold(grid.story) is not None else []
+    losses = [LOSS, CONVERGED] if threshold(grid.story) is not None else []
     return [*losses, "variance"]
 
 
@@ -70,7 +70,9 @@ def _pairs(story: SweepStory) -> Iterator[tuple[Point, Point]]:
 
 
 def _grain(grid: Grid, name: str) -> float:
-    """A score moves by whole questions."""
+    """A score moves by whole questions, and a loss is reached at the end of a step."""
+    if name == CONVERGED:
+        return max(run.tokens / run.steps for run in grid.learned.values())
     asked = [score.questions for score in grid.scores.get(name, {}).values()]
     return 1 / min(asked) if asked else 0.0
 

@@ -17,6 +17,7 @@ from mmcore.reporting.sweep.diagnosis import diagnoses
 from mmcore.reporting.sweep.drawing import Picture
 from mmcore.reporting.sweep.figures import pictures
 from mmcore.reporting.sweep.measures import Grid, grid
+from mmcore.reporting.sweep.origin import origin
 from mmcore.reporting.sweep.reading import reading
 from mmcore.reporting.sweep.tables import Table, spanned, thousands
 
@@ -27,6 +28,7 @@ class Document:
 
     Attributes:
         name: of the sweep.
+        title: the question that it asks, or else its name.
         facts: how it was run: what and the words, in their order.
         reading: sentences.
         diagnoses: signatures of known failures.
@@ -34,11 +36,12 @@ class Document:
         pictures: of curves and axes.
         ends: tables of cells, at the end.
         commands: that make it again.
-        file: text of the sweep's own file.
+        file: text of the sweep's own file, fit to make it again elsewhere.
         whole: whether every cell finished.
     """
 
     name: str
+    title: str
     facts: Sequence[tuple[str, str]]
     reading: Sequence[str]
     diagnoses: Sequence[Diagnosis]
@@ -59,8 +62,10 @@ def document(folder: Path) -> tuple[Document, Grid]:
     found = grid(read(folder))
     story = found.story
     left_out = tables.left_out(story)
+    asked = origin(folder, story.file)
     made = Document(
         name=story.sweep.name,
+        title=asked.question or story.sweep.name,
         facts=list(_facts(story)),
         reading=reading(found),
         diagnoses=diagnoses(found),
@@ -68,7 +73,7 @@ def document(folder: Path) -> tuple[Document, Grid]:
         pictures=pictures(found),
         ends=[tables.cells(story)] if story.ran else [],
         commands=_commands(story),
-        file=story.file,
+        file=asked.file,
         whole=story.whole,
     )
     return made, found
@@ -76,6 +81,7 @@ def document(folder: Path) -> tuple[Document, Grid]:
 
 def _facts(story: SweepStory) -> Iterator[tuple[str, str]]:
     sweep = story.sweep
+    yield "sweep", sweep.name
     for axis in sweep.axes:
         yield f"axis {axis.name}", ", ".join(axis.values)
     yield "seeds", ", ".join(map(str, sweep.seeds))
@@ -96,8 +102,8 @@ def _facts(story: SweepStory) -> Iterator[tuple[str, str]]:
 def _commands(story: SweepStory) -> list[str]:
     at_a_time = {run.outcome.environment.get("parallel", 1) for run in story.ran}
     parallel = f" --parallel {max(at_a_time)}" if max(at_a_time, default=1) > 1 else ""
-    place = f"sweeps/{story.sweep.name}"
-    return [f"mmcore sweep {place}/sweep.toml{parallel}", f"mmcore report {place}"]
+    name = story.sweep.name
+    return [f"mmcore sweep {name}.toml{parallel}", f"mmcore report sweeps/{name}"]
 
 
 def _machine(told: Mapping[str, Any]) -> str:

@@ -114,6 +114,7 @@ class Learning:
         skipped: steps without a finite gradient, of all stages.
         incidents: lines of the incident log.
         tokens: of all stages.
+        steps: likewise.
         seconds: of the whole cell, with evaluations.
         tokens_per_second: of the steps.
     """
@@ -125,6 +126,7 @@ class Learning:
     skipped: int
     incidents: int
     tokens: float
+    steps: int
     seconds: float
     tokens_per_second: float
 
@@ -157,6 +159,7 @@ def _learning(run: Ran, yard: Yardstick | None, limit: float | None) -> Learning
         skipped=sum(int(run.story.of_stage(one)[-1]["skipped"]) for one in run.story.stages),
         incidents=len(run.story.incidents),
         tokens=tokens,
+        steps=len(steps),
         seconds=run.outcome.seconds,
         tokens_per_second=tokens / sum(step["seconds"] for step in steps),
     )

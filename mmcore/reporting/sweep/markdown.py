@@ -23,7 +23,7 @@ def markdown(document: Document, pictures: str) -> str:
 
 
 def _lines(document: Document, pictures: str) -> Iterator[str]:
-    yield f"# {_safe(document.name)}"
+    yield f"# {_safe(document.title)}"
     yield ""
     yield (
         f"Every sentence and number of this page was made by `mmcore report` from the sweep "
@@ -89,11 +89,14 @@ def _picture(picture: Picture, folder: str) -> Iterator[str]:
 def _commands(document: Document) -> Iterator[str]:
     yield "## Again"
     yield ""
+    yield (
+        f"With the file below as `{document.name}.toml` in the folder from which its `recipe` is "
+        "seen:"
+    )
+    yield ""
     yield "```"
     yield from (f"$ {command}" for command in document.commands)
     yield "```"
-    yield ""
-    yield "`sweep.toml`, with what the command line changed:"
     yield ""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", document.file)), 3)
     yield f"{fence}toml"

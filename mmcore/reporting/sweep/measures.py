@@ -12,12 +12,12 @@ from mmcore.reporting.statistics import Summary, at_chance, pooled, summary
 from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.learning import Learning, learned
 
-LOSS = "loss"
+LOSS, CONVERGED = "loss", "converged"
 
 OWN: Mapping[str, str] = {
     LOSS: "nats",
-    "converged": "tokens",
-    "variance": "of the mean squared",
+    CONVERGED: "tokens",
+    "variance": "",
     "spikes": "steps",
     "skipped": "steps",
     "incidents": "",
@@ -84,6 +84,11 @@ class Grid:
         """Whether the point's score, over its seeds, clears what luck gets."""
         score = self.pooled(point, name)
         return score is not None and not at_chance(score)
+
+    def seeds_at_chance(self, point: Point, name: str) -> int:
+        """How many of the point's seeds do not clear what luck gets, each by its own answers."""
+        found = [self.scores[name].get(run.cell.id) for run in point.ran]
+        return sum(score is not None and at_chance(score) for score in found)
 
     def by_task(self) -> Iterator[tuple[str, list[str]]]:
         """Every task, and the measures of its kinds and levels."""

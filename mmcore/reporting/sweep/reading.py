@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mmcore.reporting.sweep.cells import Point
 from mmcore.reporting.sweep.differences import Compared, compared
-from mmcore.reporting.sweep.measures import Grid
+from mmcore.reporting.sweep.measures import CONVERGED, Grid
 from mmcore.reporting.sweep.tables import difference_text, spanned, thousands
 from mmcore.reporting.sweep.wording import OF_SCORES, title, wording
 
@@ -25,7 +25,8 @@ def reading(grid: Grid) -> list[str]:
         *_amount(grid),
         *_unmatched(grid),
         *_chance(grid),
-        *_differing(compared(grid)),
+        *_never_asked(grid),
+        *_differing(grid),
         *_leapt(grid),
         *_scale(grid),
     ]
@@ -84,6 +85,15 @@ def _chance(grid: Grid) -> Iterator[str]:
         lucky = [point.name for point in points if _asked_at_chance(grid, point, name)]
         if lucky and name not in everywhere:
             yield f"In {name}, {listed(lucky)} did not get above chance; the others did."
+        few = [
+            f"{point.name} ({alone} of {len(point.ran)})"
+            for point in points
+            if grid.shows(point, name) and (alone := grid.seeds_at_chance(point, name))
+        ]
+        if few:
+            yield (
+                f"In {name} single seeds are at chance where all together are not: {listed(few)}."
+            )
 
 
 def _showing(grid: Grid, points: Sequence[Point], name: str) -> list[Point]:
@@ -94,17 +104,25 @@ def _asked_at_chance(grid: Grid, point: Point, name: str) -> bool:
     return grid.pooled(point, name) is not None and not grid.shows(point, name)
 
 
-def _differing(pairs: Sequence[Compared]) -> Iterator[str]:
+def _never_asked(grid: Grid) -> Iterator[str]:
+    """Scores that the sweep's file names, of which there is none: a typing error, most often."""
+    missing = [name for name in grid.story.sweep.measures if name not in grid.scores]
+    if missing:
+        known = f"; there are {listed(list(grid.scores))}" if grid.scores else ""
+        yield f"`scores` names {listed(missing)}, which no cell was asked{known}."
+
+
+def _differing(grid: Grid) -> Iterator[str]:
     """A sentence or two for every measure."""
     measures: dict[str, list[Compared]] = {}
-    for one in pairs:
+    for one in compared(grid):
         if one.shows and one.found.half is not None:
             measures.setdefault(one.measure, []).append(one)
     for name, found in measures.items():
         told = [one for one in found if one.apart]
         same = [one for one in found if not one.apart]
         if not told:
-            yield f"In {title(name)} no two points are told apart; {_widest(found)}."
+            yield f"In {title(name)} no two points are told apart: {_widest(grid, found)}."
         else:
             yield _told(name, told)
         if told and same:
@@ -116,7 +134,8 @@ def _told(name: str, told: Sequence[Compared]) -> str:
     """Largest differences first."""
     ordered = sorted(told, key=lambda one: -abs(one.found.mean))
     words = _some([_sentence(one) for one in ordered])
-    return f"In {title(name)} ({wording(name).unit}, 95 % interval): {words}."
+    unit = wording(name).unit
+    return f"In {title(name)} ({unit}{', ' if unit else ''}95 % interval): {words}."
 
 
 def _sentence(one: Compared) -> str:
@@ -134,14 +153,17 @@ def _some(words: Sequence[str]) -> str:
     return "; ".join(words[:MOST]) + tail
 
 
-def _widest(found: Sequence[Compared]) -> str:
+def _widest(grid: Grid, found: Sequence[Compared]) -> str:
     """How large a difference could have been missed."""
+    measure = found[0].measure
     halves = [one.found.half for one in found if one.found.half is not None]
-    words = wording(found[0].measure)
+    words = wording(measure)
     if words is OF_SCORES and min(halves) > 1:
-        return "the 95 % intervals are wider than the whole scale: these are too few seeds to say"
-    width = spanned(halves, words.shown)
-    return f"with 95 % intervals of ± {width} {words.unit}, smaller differences would not be seen"
+        return "the 95 % intervals are wider than the whole scale, so these are too few seeds"
+    if measure == CONVERGED and min(halves) > max(one.tokens for one in grid.learned.values()):
+        return "the 95 % intervals are wider than the whole training, so these are too few seeds"
+    width = f"{spanned(halves, words.shown)} {words.unit}".rstrip()
+    return f"the 95 % intervals reach ± {width}, and smaller differences would not be seen"
 
 
 def _leapt(grid: Grid) -> Iterator[str]:

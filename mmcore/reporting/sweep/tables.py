@@ -12,10 +12,16 @@ from mmcore.reporting.statistics import Summary
 from mmcore.reporting.sweep.cells import Point, SweepStory
 from mmcore.reporting.sweep.differences import Compared, compared
 from mmcore.reporting.sweep.learning import threshold, yardstick
-from mmcore.reporting.sweep.measures import LOSS, Grid
+from mmcore.reporting.sweep.measures import CONVERGED, LOSS, Grid
 from mmcore.reporting.sweep.wording import title, wording
 
 NOTHING = "–"
+
+MOST_KINDS = 6
+"""Kinds of question that stand side by side, where there are fewer points."""
+
+COUNTS = ("spikes", "skipped", "incidents")
+"""How a cell learned, as counts: they are added up over the seeds."""
 
 
 @attrs.frozen
@@ -67,14 +73,15 @@ def _scores(grid: Grid, task: str, names: Sequence[str]) -> Table:
         "Luck is the better of chance and of the best constant answer. A score in brackets is at "
         "chance and shows nothing: the lower end of the 95 % Wilson interval of all its seeds' "
         "answers together does not clear luck. All seeds are asked the same questions, so this "
-        "interval is about these models, not about other questions."
+        "interval is about these models; for other questions it would be wider."
     )
     head = (
         "point",
         "n",
         *(f"{name.partition('/')[2]} (luck {_luck(grid, name)})" for name in names),
     )
-    return Table(f"Scores: {task}", note, head, rows)
+    made = Table(f"Scores: {task}", note, head, rows)
+    return _turned(made) if len(names) > MOST_KINDS and len(rows) < len(names) else made
 
 
 def _score(grid: Grid, point: Point, name: str) -> Entry:
@@ -98,29 +105,50 @@ def spread_text(found: Summary, shown: Callable[[float], str]) -> str:
 
 
 def _differences(pairs: Sequence[Compared]) -> Table:
-    """A row per pair of points, a column per measure."""
+    """Pairs of points by measures: the fewer of them side by side."""
     names = list(dict.fromkeys(one.measure for one in pairs))
     found = {(one.first.name, one.second.name, one.measure): one for one in pairs}
     expected = 0.05 * sum(one.shows and one.found.half is not None for one in pairs)
     note = (
         "One point less the other, seed by seed (n of them), with the 95 % t-interval of "
-        "the mean; of points that differ in one axis. Scores in points of a hundred; how they "
-        "learned as under Learning. Bold: the interval leaves 0 out, so the points are told "
-        "apart. In brackets: both are at chance, which shows nothing. Scores are taken to spread "
-        "at least as counting in whole questions makes them. The intervals are not widened for "
-        "their number: of these "
+        "the mean; of points that differ in one axis. Bold: the interval leaves 0 out, so the "
+        "points are told apart. In brackets: both are at chance, which shows nothing. Scores "
+        "are taken to spread at least as counting in whole questions makes them, and tokens to the "
+        "common loss as counting in whole steps does. The intervals are not "
+        "widened for their number: of these "
         f"comparisons about {expected:.1f} would be told apart by luck alone if nothing differed."
     )
-    rows = []
-    for first, second in dict.fromkeys((one.first.name, one.second.name) for one in pairs):
-        entries = [found.get((first, second, name)) for name in names]
-        n = max(one.found.n for one in entries if one is not None)
-        rows.append((
-            Entry(f"{second} less {first}"),
-            Entry(str(n)),
-            *(_difference(one) for one in entries),
-        ))  # fmt: skip
-    return Table("Differences", note, ("points", "n", *map(title, names)), tuple(rows))
+    between = list(dict.fromkeys((one.first.name, one.second.name) for one in pairs))
+    columns = [[found.get((*two, name)) for name in names] for two in between]
+    titles = [f"{second} less {first}" for first, second in between]
+    if len(between) > len(names):
+        return Table(
+            "Differences", note, ("points", "n", *map(_measured, names)), _rows(titles, columns)
+        )
+    turned = [list(row) for row in zip(*columns, strict=True)]
+    return Table(
+        "Differences", note, ("", "n", *titles), _rows(list(map(_measured, names)), turned)
+    )
+
+
+def _rows(
+    titles: Sequence[str], found: Sequence[Sequence[Compared | None]]
+) -> tuple[tuple[Entry, ...], ...]:
+    """Each with its title and the seeds that are compared in it."""
+    return tuple(
+        (Entry(title), Entry(_seeds(row)), *map(_difference, row))
+        for title, row in zip(titles, found, strict=True)
+    )
+
+
+def _seeds(row: Sequence[Compared | None]) -> str:
+    return spanned([one.found.n for one in row if one is not None], str)
+
+
+def _measured(name: str) -> str:
+    """A measure with the unit of its differences."""
+    unit = wording(name).unit
+    return f"{title(name)} ({unit})" if unit else title(name)
 
 
 def _difference(one: Compared | None) -> Entry:
@@ -141,13 +169,10 @@ def difference_text(one: Compared) -> str:
 
 def _learning(grid: Grid) -> Table:
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
-        LOSS: ("loss at the end", lambda value: f"{value:.3f}"),
-        "converged": ("tokens to the common loss", thousands),
-        "variance": ("gradient variance", lambda value: f"{value:.2g}"),
-        "spikes": ("spikes", _count),
-        "skipped": ("skipped", _count),
-        "incidents": ("incidents", _count),
-        "tokens": ("tokens", thousands),
+        LOSS: ("loss at the end", wording(LOSS).shown),
+        CONVERGED: ("1,000 tokens to the common loss", wording(CONVERGED).shown),
+        "variance": ("gradient variance", wording("variance").shown),
+        "tokens": ("1,000 tokens", lambda value: f"{value / 1000:,.1f}"),
         "seconds": ("time of a cell", duration),
         "tokens_per_second": ("tokens/s", thousands),
     }
@@ -156,11 +181,23 @@ def _learning(grid: Grid) -> Table:
             Entry(point.name),
             Entry(str(len(point.ran))),
             *(_measure(grid, point, name, shown) for name, (_, shown) in columns.items()),
+            *(Entry(thousands(sum(grid.values(point, name)))) for name in COUNTS),
         )
         for point in grid.story.shown
     )
-    head = ("point", "n", *(title for title, _ in columns.values()))
-    return Table("Learning", _learning_note(grid.story), head, rows)
+    head = ("point", "n", *(title for title, _ in columns.values()), *COUNTS)
+    made = Table("Learning", _learning_note(grid.story), head, rows)
+    return _turned(made) if len(rows) < len(head) else made
+
+
+def _turned(table: Table) -> Table:
+    """Its columns as rows: few points side by side are narrower than many measures."""
+    head = ("", *(row[0].text for row in table.rows))
+    columns = zip(*(row[1:] for row in table.rows), strict=True)
+    rows = tuple(
+        (Entry(title), *column) for title, column in zip(table.head[1:], columns, strict=True)
+    )
+    return attrs.evolve(table, head=head, rows=rows)
 
 
 def _measure(grid: Grid, point: Point, name: str, shown: Callable[[float], str]) -> Entry:
@@ -173,9 +210,10 @@ def _measure(grid: Grid, point: Point, name: str, shown: Callable[[float], str])
 def _learning_note(story: SweepStory) -> str:
     return (
         f"Mean ± sample standard deviation over the seeds. {_loss_note(story)} Gradient "
-        "variance: of the norm, over the square of its mean, after warm-up. Spikes: losses that "
-        "leapt, by the rule of the run's own guard. Skipped: steps whose gradient was not "
-        "finite. Times depend on what else the machine did."
+        "variance: of the norm, over the square of its mean, after warm-up. Of all seeds together: "
+        "spikes, which are losses that leapt, by the rule of the run's own guard; skipped, which "
+        "are steps whose gradient was not finite; lines of the incident log. Times depend on what "
+        "else the machine did."
     )
 
 
@@ -202,18 +240,14 @@ def _loss_note(story: SweepStory) -> str:
     if limit is None:
         return f"{loss} None is finite."
     return (
-        f"{loss} The common loss is what the worst cell ends at, {limit:.3f}; beside it the tokens "
-        "of the stage after which the mean of 20 steps stays there."
+        f"{loss} The common loss is what the worst cell ends at, {limit:.3f}; the tokens to it are "
+        "those of the stage after which the mean of 20 steps stays there."
     )
 
 
 def thousands(value: float) -> str:
     """``12,300``: of a count that may be large."""
     return f"{value:,.0f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:.0f}" if value == int(value) else f"{value:.1f}"
 
 
 def left_out(story: SweepStory) -> Table | None:

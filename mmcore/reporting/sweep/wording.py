@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from mmcore.reporting.sweep.measures import LOSS
+from mmcore.reporting.sweep.measures import CONVERGED, LOSS
 
 
 @attrs.frozen
@@ -32,14 +32,14 @@ class Wording:
         return f"{self.factor * value:{sign}{self.form}}"
 
 
-OF_SCORES = Wording("", "points of a hundred", "better", "worse", factor=100.0, form=".1f")
+OF_SCORES = Wording("", "percentage points", "better", "worse", factor=100.0, form=".1f")
 
 OF_LEARNING: Mapping[str, Wording] = {
     LOSS: Wording("loss", "nats", "higher", "lower"),
-    "converged": Wording("tokens to the common loss", "tokens", "slower", "faster", form=",.0f"),
-    "variance": Wording(
-        "gradient variance", "of the mean squared", "less steady", "steadier", form=".2g"
+    CONVERGED: Wording(
+        "tokens to the common loss", "1,000 tokens", "slower", "faster", factor=1e-3, form=",.1f"
     ),
+    "variance": Wording("gradient variance", "", "less steady", "steadier", form=".2g"),
 }
 """Those that points are compared in, besides scores."""
 
