@@ -19,6 +19,8 @@ from mmcore.data.prepare import Preparer
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import SourceSpec
 
+PICTURE_TEXTS = "pairs of a picture and its text"
+
 
 @attrs.frozen
 class Spread:
@@ -43,6 +45,7 @@ class Audit:
     Attributes:
         samples, packs: how many were looked at; a split document counts once for every piece.
         pairs: how many of the samples are preference pairs.
+        picture_texts: how many are a picture and its text; None where no objective wants such.
         tokens, views: of a sample: least, middle, most.
         token_fill, view_fill: how full the packs are, 0 to 1: least, middle, most.
         learned_share: learned tokens of all tokens.
@@ -55,6 +58,7 @@ class Audit:
     samples: int
     packs: int
     pairs: int
+    picture_texts: int | None
     tokens: Spread
     views: Spread
     token_fill: Spread
@@ -66,7 +70,7 @@ class Audit:
 
     def violations(self) -> list[str]:
         """What must not be; empty for sound data."""
-        return list(self.faults)
+        return [*self._untaught(), *self.faults]
 
     def lines(self) -> list[str]:
         """The findings in words, for printing."""
@@ -75,6 +79,7 @@ class Audit:
         return [
             f"{self.samples} samples in {self.packs} packs: {sources}",
             *([f"preference pairs: {self.pairs}"] if self.pairs else []),
+            *([] if self.picture_texts is None else [f"{PICTURE_TEXTS}: {self.picture_texts}"]),
             f"learned tokens: {self.learned_share:.1%}",
             f"tokens of a sample (least / median / most): {self.tokens}",
             f"views of a sample (least / median / most): {self.views}",
@@ -82,6 +87,15 @@ class Audit:
             f"fill of a pack, views: {_percent(self.view_fill)}",
             f"rows: {events}",
             *(f"FAULT {fault}" for fault in self.faults),
+        ]
+
+    def _untaught(self) -> list[str]:
+        if self.picture_texts != 0:
+            return []
+        return [
+            f"none of {self.samples} samples shows exactly one picture, in one view, with words "
+            "beside it: the objectives that learn from a picture and its text have nothing to "
+            "learn; leave them out, or add a source that has such samples"
         ]
 
     def to_json(self) -> str:
@@ -115,6 +129,7 @@ def summarise(
         samples=len(samples),
         packs=len(packs),
         pairs=sum(sample.dispreferred is not None for sample in samples),
+        picture_texts=sum(bool(one.pair) for one in samples) if preparer.pair_texts else None,
         tokens=Spread.of([sample.tokens for sample in samples]),
         views=Spread.of([sample.views for sample in samples]),
         token_fill=_fill([[one.tokens for one in pack] for pack in packs], preparer.max_tokens),
