@@ -20,6 +20,11 @@ from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import SourceSpec
 
 PICTURE_TEXTS = "pairs of a picture and its text"
+NO_PICTURE_TEXTS = (
+    "none of {} samples shows exactly one picture, in one view, with words beside it: objectives "
+    "that learn from a picture and its text have nothing to learn; leave them out of the stage, or "
+    "add a source that has such samples"
+)
 
 
 @attrs.frozen
@@ -52,7 +57,7 @@ class Audit:
         sources: samples of each source.
         counts: what happened to rows: ``drawn/LABEL``, ``shrunk``, ``split``, ``truncated``,
             ``rejected`` and so on.
-        faults: what must not be, each with the sample's key.
+        faults: what must not be, with the sample's key where it is a sample's.
     """
 
     samples: int
@@ -70,7 +75,7 @@ class Audit:
 
     def violations(self) -> list[str]:
         """What must not be; empty for sound data."""
-        return [*self._untaught(), *self.faults]
+        return list(self.faults)
 
     def lines(self) -> list[str]:
         """The findings in words, for printing."""
@@ -87,15 +92,6 @@ class Audit:
             f"fill of a pack, views: {_percent(self.view_fill)}",
             f"rows: {events}",
             *(f"FAULT {fault}" for fault in self.faults),
-        ]
-
-    def _untaught(self) -> list[str]:
-        if self.picture_texts != 0:
-            return []
-        return [
-            f"none of {self.samples} samples shows exactly one picture, in one view, with words "
-            "beside it: the objectives that learn from a picture and its text have nothing to "
-            "learn; leave them out, or add a source that has such samples"
         ]
 
     def to_json(self) -> str:
@@ -125,11 +121,12 @@ def summarise(
     """The findings over planned packs."""
     samples = [sample for pack in packs for sample in pack]
     tokens = sum(sample.tokens for sample in samples)
+    picture_texts = sum(bool(one.pair) for one in samples) if preparer.pair_texts else None
     return Audit(
         samples=len(samples),
         packs=len(packs),
         pairs=sum(sample.dispreferred is not None for sample in samples),
-        picture_texts=sum(bool(one.pair) for one in samples) if preparer.pair_texts else None,
+        picture_texts=picture_texts,
         tokens=Spread.of([sample.tokens for sample in samples]),
         views=Spread.of([sample.views for sample in samples]),
         token_fill=_fill([[one.tokens for one in pack] for pack in packs], preparer.max_tokens),
@@ -137,7 +134,10 @@ def summarise(
         learned_share=sum(sample.labels for sample in samples) / max(tokens, 1),
         sources=dict(Counter(sample.key.source for sample in samples)),
         counts={name: float(count) for name, count in counts.items()},
-        faults=tuple(fault for sample in samples for fault in faults(sample, preparer)),
+        faults=(
+            *([NO_PICTURE_TEXTS.format(len(samples))] if picture_texts == 0 else []),
+            *(fault for sample in samples for fault in faults(sample, preparer)),
+        ),
     )
 
 
