@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from mmcore.interfaces import MATCH
+from mmcore_objectives import itm
 from mmcore_objectives.itm import (
     IDS,
     MASK,
@@ -64,7 +65,11 @@ def rows_of(said, pictures: list[int]) -> list[tuple[int, tuple[int, ...], int]]
     ]
 
 
-def test_every_pair_has_three_rows_and_the_pictures_pack_computes_them(pack) -> None:
+@pytest.mark.parametrize("block", [2, 1024])
+def test_every_pair_has_three_rows_and_the_pictures_pack_computes_them(
+    pack, monkeypatch, block
+) -> None:
+    monkeypatch.setattr(itm, "BLOCK", block)
     for seed in range(20):
         first, second = ItmSpec().build().compare(two_packs(pack), [0, 1], seed)
         rows = rows_of(first, [0, 1, 2]) + rows_of(second, [3, 4])
