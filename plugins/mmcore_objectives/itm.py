@@ -33,8 +33,8 @@ TERMS = 3
 UNLIKELY = 1e-4
 """Added to every probability, so that no negative is impossible."""
 
-BLOCK = 1024
-"""So many draws at a time, for they are made in double precision."""
+BLOCK = 256
+"""So many draws at a time: their chances are added up in double precision."""
 
 
 class ImageTextMatching:
@@ -126,11 +126,15 @@ def _drawn(like_MM: torch.Tensor, words_M: torch.Tensor, draw: torch.Generator) 
     words. Where a likeness is no number, the loss will be none either; that is told after the step,
     and until then all others are as likely."""
     drawn = []
-    for start in range(0, len(words_M), BLOCK):
-        rows = slice(start, start + BLOCK)
-        chance_SM = like_MM[rows].double().softmax(dim=1).nan_to_num(nan=0.0) + UNLIKELY
-        chance_SM.masked_fill_(words_M[rows, None] == words_M, 0.0)
-        drawn.append(torch.multinomial(chance_SM, 1, generator=draw)[:, 0])
+    blocks = zip(torch.split(like_MM, BLOCK), torch.split(words_M, BLOCK), strict=True)
+    for like_SM, words_S in blocks:
+        chance_SM = like_SM.softmax(dim=1).nan_to_num(nan=0.0).add_(UNLIKELY)
+        chance_SM.masked_fill_(words_S[:, None] == words_M, 0.0)
+        up_to_SM = chance_SM.cumsum(dim=1, dtype=torch.float64)
+        point_S1 = torch.rand(len(words_S), 1, dtype=torch.float64, generator=draw)
+        # Where nothing may be drawn the sum does not grow, and so is not the first beyond a point.
+        point_S1 *= up_to_SM[:, -1:]
+        drawn.append(torch.searchsorted(up_to_SM, point_S1, right=True)[:, 0])
     return torch.cat(drawn)
 
 

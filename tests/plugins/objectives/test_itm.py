@@ -65,7 +65,7 @@ def rows_of(said, pictures: list[int]) -> list[tuple[int, tuple[int, ...], int]]
     ]
 
 
-@pytest.mark.parametrize("block", [2, 1024])
+@pytest.mark.parametrize("block", [2, 256])
 def test_every_pair_has_three_rows_and_the_pictures_pack_computes_them(
     pack, monkeypatch, block
 ) -> None:
