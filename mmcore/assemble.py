@@ -403,7 +403,8 @@ def let_learn(table: ModelTable, stage: Stage, model: VisionLanguageModel) -> No
     part = "token_sampler"
     names = [name for name, _ in model.get_submodule(part).named_parameters()]
     tokens = {TOKENS} if any("llm" in spec.reaches for spec in stage.objectives) else set[str]()
-    unused = table.token_sampler.unused(names, needs_of(stage) | tokens)
+    learns = {need for spec in stage.objectives for need in spec.needs - spec.only_looks}
+    unused = table.token_sampler.unused(names, frozenset(learns | tokens))
     set_trainable(model, [one.part for one in stage.train], {f"{part}.{name}" for name in unused})
 
 

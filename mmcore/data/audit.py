@@ -19,6 +19,13 @@ from mmcore.data.prepare import Preparer
 from mmcore.data.tokenized import TokenizedSample
 from mmcore.interfaces import SourceSpec
 
+PICTURE_TEXTS = "pairs of a picture and its text"
+NO_PICTURE_TEXTS = (
+    "none of {} samples shows exactly one picture, in one view, with words beside it: objectives "
+    "that learn from a picture and its text have nothing to learn; leave them out of the stage, or "
+    "add a source that has such samples"
+)
+
 
 @attrs.frozen
 class Spread:
@@ -43,18 +50,20 @@ class Audit:
     Attributes:
         samples, packs: how many were looked at; a split document counts once for every piece.
         pairs: how many of the samples are preference pairs.
+        picture_texts: how many are a picture and its text; None where no objective wants such.
         tokens, views: of a sample: least, middle, most.
         token_fill, view_fill: how full the packs are, 0 to 1: least, middle, most.
         learned_share: learned tokens of all tokens.
         sources: samples of each source.
         counts: what happened to rows: ``drawn/LABEL``, ``shrunk``, ``split``, ``truncated``,
             ``rejected`` and so on.
-        faults: what must not be, each with the sample's key.
+        faults: what must not be, with the sample's key where it is a sample's.
     """
 
     samples: int
     packs: int
     pairs: int
+    picture_texts: int | None
     tokens: Spread
     views: Spread
     token_fill: Spread
@@ -75,6 +84,7 @@ class Audit:
         return [
             f"{self.samples} samples in {self.packs} packs: {sources}",
             *([f"preference pairs: {self.pairs}"] if self.pairs else []),
+            *([] if self.picture_texts is None else [f"{PICTURE_TEXTS}: {self.picture_texts}"]),
             f"learned tokens: {self.learned_share:.1%}",
             f"tokens of a sample (least / median / most): {self.tokens}",
             f"views of a sample (least / median / most): {self.views}",
@@ -111,10 +121,12 @@ def summarise(
     """The findings over planned packs."""
     samples = [sample for pack in packs for sample in pack]
     tokens = sum(sample.tokens for sample in samples)
+    picture_texts = sum(bool(one.pair) for one in samples) if preparer.pair_texts else None
     return Audit(
         samples=len(samples),
         packs=len(packs),
         pairs=sum(sample.dispreferred is not None for sample in samples),
+        picture_texts=picture_texts,
         tokens=Spread.of([sample.tokens for sample in samples]),
         views=Spread.of([sample.views for sample in samples]),
         token_fill=_fill([[one.tokens for one in pack] for pack in packs], preparer.max_tokens),
@@ -122,7 +134,10 @@ def summarise(
         learned_share=sum(sample.labels for sample in samples) / max(tokens, 1),
         sources=dict(Counter(sample.key.source for sample in samples)),
         counts={name: float(count) for name, count in counts.items()},
-        faults=tuple(fault for sample in samples for fault in faults(sample, preparer)),
+        faults=(
+            *([NO_PICTURE_TEXTS.format(len(samples))] if picture_texts == 0 else []),
+            *(fault for sample in samples for fault in faults(sample, preparer)),
+        ),
     )
 
 

@@ -129,6 +129,8 @@ class ObjectiveSpec(Spec):
     needs: ClassVar[frozenset[str]] = frozenset()
     """What the token sampler must provide. Where this is anything, the packs of the stage carry the
     texts of their pictures (``interfaces.aux``), and the tiler must make one view of a picture."""
+    only_looks: ClassVar[frozenset[str]] = frozenset()
+    """Of its needs, those that its loss has no gradient for."""
     scope: ClassVar[Literal["pack", "step"]] = "pack"
     """Over what it is computed: "step" makes it a ``ComparingObjective``."""
     reaches: ClassVar[frozenset[str]] = frozenset(PARTS)

@@ -45,10 +45,13 @@ class Source:
     join: Callable[[list[torch.Tensor]], torch.Tensor] = lambda tensors: tensors[0]
 
 
-def locate(weights: str) -> Path:
+def locate(weights: str, key: str = "weights") -> Path:
     """The folder that ``weights`` means: a folder, or ``hf://owner/name[@revision]``.
 
     The hub id is looked up in the local cache only; nothing is downloaded.
+
+    Args:
+        key: what a recipe calls it, for messages.
 
     Raises:
         WeightsError: it is not there; the message says what was looked for and where.
@@ -56,7 +59,7 @@ def locate(weights: str) -> Path:
     if not weights.startswith(HUB):
         folder = Path(weights).expanduser()
         if not folder.is_dir():
-            raise WeightsError(f"weights: no folder {str(folder)!r}")
+            raise WeightsError(f"{key}: no folder {str(folder)!r}")
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -66,11 +69,11 @@ def locate(weights: str) -> Path:
         return Path(snapshot_download(repo, revision=revision or None, local_files_only=True))
     except LocalEntryNotFoundError:
         raise WeightsError(
-            f"weights: {weights} is not in the local Hugging Face cache, and nothing is downloaded "
+            f"{key}: {weights} is not in the local Hugging Face cache, and nothing is downloaded "
             f"during a run; fetch it before with `mmcore fetch RECIPE`"
         ) from None
     except HFValidationError as error:
-        raise WeightsError(f"weights: {weights!r} is no hub id: {error}") from None
+        raise WeightsError(f"{key}: {weights!r} is no hub id: {error}") from None
 
 
 def wanted(key: str, weights: str, *files: str) -> Iterator[Wanted]:

@@ -11,9 +11,11 @@ from mmcore.recipe.tree import KeyPath
 
 
 def check_objectives(facts: Facts) -> Iterator[Remark]:
-    """Needs that the token sampler or the tiler do not meet, and parts that would learn nothing."""
+    """Needs that the token sampler or the tiler do not meet, what is named twice, and parts that
+    would learn nothing."""
     for stage in facts.stages:
         yield from _objectives(facts, stage)
+        yield from _twice(facts, stage)
         yield from _reached(facts, stage)
 
 
@@ -39,6 +41,20 @@ def _objectives(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
                 f"{tiler.name!r} makes up to {tiler.max_groups} views of a picture"
             )
             yield Remark((*path, "use"), message, 'tiler = { use = "single" }')
+
+
+def _twice(facts: Facts, stage: KeyPath) -> Iterator[Remark]:
+    """Losses are told by the objective's name, and of two with one name one would be lost."""
+    named = set[str]()
+    for path, objective in facts.below(*stage, "objectives"):
+        if not isinstance(objective, ObjectiveSpec):
+            continue
+        if objective.name in named:
+            message = f"{objective.name!r} is an objective of the stage already"
+            yield Remark(
+                (*path, "use"), message, "name it once; its weight says how much it counts"
+            )
+        named.add(objective.name)
 
 
 def _reached(facts: Facts, stage: KeyPath) -> Iterator[Remark]:

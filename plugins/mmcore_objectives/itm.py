@@ -1,7 +1,7 @@
 """Image-text matching with hard negatives of a whole step (BLIP-2's second objective).
 
-Letters: B pairs of a pack, M pairs of a step, R rows of a picture beside a text, W tokens of a
-text.
+Letters: B pairs of a pack, M pairs of a step, S pairs of a block, R rows of a picture beside a
+text, W tokens of a text.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ ROW_WEIGHT: Final = "itm/weight_R"
 its own, and whether the row counts."""
 
 TERMS = 3
-"""Of every pair: its own two, the picture with a wrong text, the text with a wrong picture."""
+"""Of every pair: itself, its picture with a wrong text, its text with a wrong picture."""
 
 UNLIKELY = 1e-4
 """Added to every probability, so that no negative is impossible."""
+
+BLOCK = 256
+"""So many draws at a time: their chances are added up in double precision."""
 
 
 class ImageTextMatching:
@@ -109,20 +112,30 @@ def _negatives(
     picture_MQX, text_MX, words_M = (
         torch.cat([one[name] for one in surveyed]) for name in (PICTURE, TEXT, WORDS)
     )
-    like_MM = likeness.of_all(picture_MQX, text_MX).double().cpu()
+    like_MM = likeness.of_all(picture_MQX, text_MX).cpu()
     words_M = words_M.cpu()
-    same_MM = words_M == words_M[:, None]
-    if same_MM.all():
+    if (words_M == words_M[0]).all():
         return None, None
     draw = torch.Generator().manual_seed(seed)
-    texts_M = _drawn(like_MM, same_MM, draw)
-    return texts_M, _drawn(like_MM.T, same_MM, draw)
+    texts_M = _drawn(like_MM, words_M, draw)
+    return texts_M, _drawn(like_MM.T, words_M, draw)
 
 
-def _drawn(like_MM: torch.Tensor, same_MM: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-    """One column of every row, in proportion to the likeness' softmax."""
-    chance_MM = (like_MM.softmax(dim=1) + UNLIKELY).masked_fill(same_MM, 0.0)
-    return torch.multinomial(chance_MM, 1, generator=draw)[:, 0]
+def _drawn(like_MM: torch.Tensor, words_M: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+    """One column of every row, in proportion to the likeness' softmax, and never one of the same
+    words. Where a likeness is no number, the loss will be none either; that is told after the step,
+    and until then all others are as likely."""
+    drawn = []
+    blocks = zip(torch.split(like_MM, BLOCK), torch.split(words_M, BLOCK), strict=True)
+    for like_SM, words_S in blocks:
+        chance_SM = like_SM.softmax(dim=1).nan_to_num(nan=0.0).add_(UNLIKELY)
+        chance_SM.masked_fill_(words_S[:, None] == words_M, 0.0)
+        up_to_SM = chance_SM.cumsum(dim=1, dtype=torch.float64)
+        point_S1 = torch.rand(len(words_S), 1, dtype=torch.float64, generator=draw)
+        # Where nothing may be drawn the sum does not grow, and so is not the first beyond a point.
+        point_S1 *= up_to_SM[:, -1:]
+        drawn.append(torch.searchsorted(up_to_SM, point_S1, right=True)[:, 0])
+    return torch.cat(drawn)
 
 
 def _rows(

@@ -6,12 +6,12 @@ of a pair, S pairs of a block, R pairs that a block is compared with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
+from torch.utils.checkpoint import checkpoint
 
 BLOCK = 64
-"""So many pictures at a time: Q x M x M numbers at once would be too many."""
+"""So many pictures at a time, also in the backward pass: Q x M x M numbers at once would be too
+many."""
 
 
 def of_all(picture_MQX: torch.Tensor, text_MX: torch.Tensor) -> torch.Tensor:
@@ -23,14 +23,19 @@ def of_all(picture_MQX: torch.Tensor, text_MX: torch.Tensor) -> torch.Tensor:
 def of_windows(picture_MQX: torch.Tensor, text_MX: torch.Tensor, candidates: int) -> torch.Tensor:
     """``like_MC`` of picture m and text m + c, counted on from the beginning after the last: column
     0 is a pair's own text. Read along c and down m, it is also text m + c beside picture m."""
-    pairs = len(text_MX)
-    blocks = []
-    for start, picture_SQX in _blocks(picture_MQX):
-        rows = len(picture_SQX)
-        places_R = torch.arange(start, start + rows + candidates - 1, device=text_MX.device)
-        like_SR = _likeness(picture_SQX, text_MX[places_R % pairs])
-        blocks.append(like_SR.gather(1, _diagonals(rows, candidates, text_MX.device)))
-    return torch.cat(blocks)
+
+    def window(start: int, picture_SQX: torch.Tensor) -> torch.Tensor:
+        rows, device = len(picture_SQX), text_MX.device
+        places_R = torch.arange(start, start + rows + candidates - 1, device=device)
+        like_SR = _likeness(picture_SQX, text_MX[places_R % len(text_MX)])
+        return like_SR.gather(1, _diagonals(rows, candidates, device))
+
+    blocks = enumerate(torch.split(picture_MQX, BLOCK))
+    made: list[torch.Tensor] = [
+        checkpoint(window, n * BLOCK, one, use_reentrant=False, preserve_rng_state=False)
+        for n, one in blocks
+    ]
+    return torch.cat(made)
 
 
 def from_texts(like_MC: torch.Tensor) -> torch.Tensor:
@@ -52,11 +57,6 @@ def same_words(words_M: torch.Tensor, candidates: int) -> torch.Tensor:
 
 def _likeness(picture_SQX: torch.Tensor, text_RX: torch.Tensor) -> torch.Tensor:
     return torch.einsum("sqx,rx->srq", picture_SQX, text_RX).amax(dim=2)
-
-
-def _blocks(picture_MQX: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    for number, picture_SQX in enumerate(torch.split(picture_MQX, BLOCK)):
-        yield number * BLOCK, picture_SQX
 
 
 def _diagonals(rows: int, candidates: int, device: torch.device) -> torch.Tensor:

@@ -54,6 +54,7 @@ class ItmSpec(ObjectiveSpec):
 
     name: ClassVar[str] = "itm"
     needs: ClassVar[frozenset[str]] = frozenset({CONTRAST, MATCH})
+    only_looks: ClassVar[frozenset[str]] = frozenset({CONTRAST})
     scope: ClassVar[Literal["pack", "step"]] = "step"
     reaches: ClassVar[frozenset[str]] = VISION
 

@@ -58,7 +58,7 @@ def read_text(vocabulary: str, *, size: int, most: int) -> PairText:
 
 
 def _of_folder(vocabulary: str) -> Tokenizer:
-    folder = locate(vocabulary)
+    folder = locate(vocabulary, "vocabulary")
     for name, read in ((TOKENIZER, _from_json), (VOCABULARY, _from_list)):
         path = folder / name
         if not path.is_file():

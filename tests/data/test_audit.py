@@ -10,6 +10,7 @@ import pytest
 from mmcore.data.audit import Audit, audit, faults
 from mmcore.data.lane_state import LaneSettings
 from mmcore.data.loader import PackLoader
+from mmcore.data.pair_texts import PairTexts
 from mmcore.interfaces import ImagePart, ImageRef, Sample, SampleKey, TextPart
 
 
@@ -34,6 +35,23 @@ def test_sound_data_has_no_violations(found: Audit) -> None:
     assert found.token_fill.most <= 1
     assert found.views.least == 0
     assert found.counts["rejected/bad-row"] > 0
+
+
+def test_pictures_and_their_texts_are_counted_where_they_are_wanted(
+    memory: Any, preparer: Any, found: Audit
+) -> None:
+    texts = PairTexts(lambda words: [1, *words.encode()[:4], 2], 6)
+    settings = LaneSettings(preparer(pair_texts=texts), seed=1, lanes=2, look_ahead=8, block_rows=4)
+    pages = ("pages", memory(words=3.0, pictures=1))
+    some = audit([pages], settings, samples=40)
+    assert 0 < (some.picture_texts or 0) <= some.samples
+    assert some.violations() == []
+    assert f"pairs of a picture and its text: {some.picture_texts}" in some.lines()
+    none = audit([("words", memory(words=3.0, pictures=0))], settings, samples=40)
+    (fault,) = none.violations()
+    assert fault.startswith(f"none of {none.samples} samples shows exactly one picture")
+    assert found.picture_texts is None
+    assert not any("picture and its text" in line for line in found.lines())
 
 
 def test_it_is_the_beginning_of_what_is_trained_on(sources: Any, preparer: Any) -> None:

@@ -36,14 +36,13 @@ def test_what_no_objective_of_a_stage_uses_is_frozen_there(workplace):
     )
 
 
-def test_a_stage_with_texts_and_one_without(workplace):
-    output = workplace.mmcore("run", "mini.toml", *overrides("name=pairs"))
-    metrics = workplace.metrics("pairs")
-    terms = {"loss/autoregressive", "loss/itc", "loss/itm", "loss/itg"}
-    assert [terms <= line.keys() for line in metrics] == [True] * 6 + [False] * 6
-    assert "token_sampler:" in output
-    plan = workplace.mmcore("plan", "mini.toml", *overrides())
-    assert "token_sampler (qformer)" in plan
+def test_what_draws_negatives_is_frozen_where_nothing_teaches_it(workplace):
+    alone = 'stages.captions.objectives=[{use="autoregressive"}, {use="itm"}]'
+    recipe = load_recipe("mini.toml", [*SET, alone])
+    model = empty_model(recipe.model, 0, torch.device("cpu"))
+    let_learn(recipe.model, recipe.stages[0], model)
+    for name, parameter in model.token_sampler.named_parameters():
+        assert parameter.requires_grad == (purpose(name) not in ("contrast", "caption")), name
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def stages(draw, specs, name, lanes):
         **{unit: draw(SIZES if unit == "steps" else POSITIVE)},
         tiler=specs["grids"](grids=tuple(draw(st.lists(grids, min_size=1, max_size=3)))),
         fit=draw(st.sampled_from(["shrink", "reject"])),
-        objectives=(specs["talk"](weight=draw(POSITIVE)),) * draw(st.integers(1, 2)),
+        objectives=(specs["talk"](weight=draw(POSITIVE)),),
         batch=BatchTable(
             max_tokens=draw(st.integers(321, 512)),
             max_views=draw(SIZES),

@@ -125,6 +125,15 @@ def test_packs_without_pairs_change_nothing() -> None:
     assert {value for values in nothing.values() for value in values} == {0.0}
 
 
+def test_a_step_without_numbers_goes_through_to_be_skipped() -> None:
+    """The loop skips a step whose loss is no number, and says so; a draw must not fail before."""
+    run = toy.make_run()
+    with torch.no_grad():
+        run.module.model.encoder.bias.fill_(math.nan)
+    found = toy.step(run, [toy.pack(ORDER[:3]), toy.pack(ORDER[3:])])
+    assert [math.isnan(one) for one in found["losses"]] == [True, True, True]
+
+
 def test_the_seed_of_the_step_decides_what_is_drawn() -> None:
     specs = (ItmSpec(),)
     batches = [toy.pack(ORDER)]

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, normalize
 
+from mmcore_objectives import likeness
 from mmcore_objectives.itc import CANDIDATES, LOSS, RIGHT, TO_PICTURE, TO_TEXT
 from mmcore_objectives.pair_specs import ItcSpec
 from mmcore_objectives.pairs import PICTURE, TEXT, WORDS, fingerprints
@@ -141,3 +142,15 @@ def test_a_fingerprint_is_that_of_the_tokens_and_not_of_what_fills_up(pack) -> N
 def test_its_keys_are_bounded(wrong) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ItcSpec(**wrong)
+
+
+@pytest.mark.parametrize("candidates", [3, 7])
+def test_blocks_change_neither_loss_nor_gradient(monkeypatch, candidates) -> None:
+    one = seen([1, 2, 3, 1, 4, 5, 6])
+    objective = ItcSpec(candidates=candidates).build()
+    (whole,) = objective.compare([one], [0], 0)
+    monkeypatch.setattr(likeness, "BLOCK", 2)
+    (blocks,) = objective.compare([one], [0], 0)
+    for name in (LOSS, RIGHT, TO_PICTURE, TO_TEXT):
+        torch.testing.assert_close(blocks[name], whole[name])
+    assert whole[TO_PICTURE].any()

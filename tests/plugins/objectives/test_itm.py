@@ -5,11 +5,14 @@ Letters: M pairs, Q queries, X width of a comparison, R rows.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from mmcore.interfaces import MATCH
+from mmcore_objectives import itm
 from mmcore_objectives.itm import (
     IDS,
     MASK,
@@ -62,7 +65,11 @@ def rows_of(said, pictures: list[int]) -> list[tuple[int, tuple[int, ...], int]]
     ]
 
 
-def test_every_pair_has_three_rows_and_the_pictures_pack_computes_them(pack) -> None:
+@pytest.mark.parametrize("block", [2, 256])
+def test_every_pair_has_three_rows_and_the_pictures_pack_computes_them(
+    pack, monkeypatch, block
+) -> None:
+    monkeypatch.setattr(itm, "BLOCK", block)
     for seed in range(20):
         first, second = ItmSpec().build().compare(two_packs(pack), [0, 1], seed)
         rows = rows_of(first, [0, 1, 2]) + rows_of(second, [3, 4])
@@ -84,19 +91,20 @@ def test_the_draw_is_in_proportion_to_the_softmax_of_likeness(pack) -> None:
         for other in range(5):
             if TEXTS[m] == TEXTS[other]:
                 chance[m, other] = 0.0
-    wanted = (chance / chance.sum(1, keepdim=True))[0]
-    counts, draws = dict.fromkeys(map(tuple, TEXTS), 0), 3000
+    wanted = chance / chance.sum(1, keepdim=True)
+    counts, draws = Counter[tuple[int, tuple[int, ...]]](), 600
     for seed in range(draws):
         (said,) = ItmSpec().build().compare([one], [0], seed)
-        picture, text, match = rows_of(said, [*range(5)])[5]
-        assert (picture, match) == (0, 0)
-        counts[text] += 1
-    expected = {tuple(text): 0.0 for text in TEXTS}
-    for m, text in enumerate(TEXTS):
-        expected[tuple(text)] += wanted[m].item()
-    for text, share in expected.items():
-        deviation = (share * (1 - share) / draws) ** 0.5
-        assert abs(counts[text] / draws - share) <= 4 * deviation + 1e-9, text
+        drawn = rows_of(said, [*range(5)])[5:10]
+        assert [(picture, match) for picture, _, match in drawn] == [(m, 0) for m in range(5)]
+        counts.update((picture, text) for picture, text, _ in drawn)
+    for m in range(5):
+        expected = Counter[tuple[int, ...]]()
+        for other, text in enumerate(TEXTS):
+            expected[tuple(text)] += wanted[m, other].item()
+        for text, share in expected.items():
+            deviation = (share * (1 - share) / draws) ** 0.5
+            assert abs(counts[m, text] / draws - share) <= 4 * deviation + 1e-9, (m, text)
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_packs_or_ranks(pack) -> None:

@@ -131,6 +131,7 @@ def test_a_vocabulary_that_is_not_here_is_this_machines_lack():
     away = QFormerSpec(vocabulary="/nowhere/bert")
     [problem] = away.problems()
     assert (problem.key, problem.machine) == ("vocabulary", True)
+    assert problem.message == "vocabulary: no folder '/nowhere/bert'"
     assert not list(attrs.evolve(away, text_tower=False).problems())
     hub = QFormerSpec(vocabulary="hf://google-bert/bert-base-uncased")
     assert [one.key for one in hub.wants()] == ["vocabulary"]

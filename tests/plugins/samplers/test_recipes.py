@@ -66,6 +66,11 @@ def test_objectives_that_compare_want_pictures_of_one_view():
     assert "'itc' compares a picture in one view with its text; the tiler 'anyres' makes up" in said
 
 
+def test_an_objective_is_named_once():
+    said = refused(PAIRS.replace("itg", "itc"), TRAINS, QFORMER)
+    assert ".objectives.2.use: 'itc' is an objective of the stage already" in said
+
+
 def test_another_sampler_begins_from_its_own_defaults():
     recipe = mmcore.load_recipe(TINY.parent / "blip3_14b.toml", ["model.token_sampler.use=qformer"])
     assert recipe.model.token_sampler == QFormerSpec()
