@@ -200,6 +200,26 @@ def test_a_model_that_reads_otherwise_is_refused(recipe, model, tmp_path):
         prepare_dpo(work, model, tmp_path / "other")
 
 
+def test_a_frozen_model_has_the_weights_of_a_forward_pass_and_exact_frequencies(recipe, model):
+    def loaded(*settings: str) -> torch.nn.Module:
+        return load_frozen(load_recipe("pairs.toml", settings), model, torch.device("cpu"))
+
+    exact = loaded()
+    alike = {"engine.precision": "bf16"}, {"engine.use": "deepspeed", "engine.zero": 0}
+    for keys in alike:
+        found = loaded(*(f"{name}={value}" for name, value in keys.items()))
+        assert {one.dtype for one in found.parameters()} == {torch.float32}
+    copies = loaded("engine.use=deepspeed", "engine.zero=1", "engine.precision=bf16")
+    for (name, one), (_, other) in zip(
+        copies.named_parameters(), exact.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other.bfloat16()), name
+    frequencies = dict(exact.named_buffers())
+    assert any("inv_freq" in name for name in frequencies)
+    for name, buffer in copies.named_buffers():
+        assert torch.equal(buffer, frequencies[name]), name
+
+
 def test_the_stage_must_be_clear(recipe):
     with pytest.raises(PrepareError, match=r"no stage is called 'dpp'; did you mean 'dpo'\?"):
         stage_of(recipe, "dpp")
