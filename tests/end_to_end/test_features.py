@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -19,12 +20,21 @@ every_steps = 3
 """
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A folder that is to be filled once."""
+    return tmp_path_factory.mktemp("once") / "trained"
+
+
 @pytest.fixture
-def trained(workplace):
+def trained(workplace, once):
     """The mini recipe with its first stage, which trains the encoder, done."""
-    recipe = workplace.folder / "mini.toml"
-    recipe.write_text(recipe.read_text() + VALIDATION)
-    workplace.mmcore("run", "mini.toml", "--until", "captions", "--set", "evaluations=[]")
+    if not once.exists():
+        recipe = workplace.folder / "mini.toml"
+        recipe.write_text(recipe.read_text() + VALIDATION)
+        workplace.mmcore("run", "mini.toml", "--until", "captions", "--set", "evaluations=[]")
+        shutil.copytree(workplace.folder, once)
+    shutil.copytree(once, workplace.folder, dirs_exist_ok=True)
     return workplace
 
 
