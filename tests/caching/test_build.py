@@ -13,13 +13,14 @@ import torch
 
 import mmcore
 from mmcore import assemble
-from mmcore.caching.build import Encoding
+from mmcore.caching.build import Encoding, views_of_a_row
 from mmcore.caching.expected import check_folders
 from mmcore.caching.fingerprint import encoder_fingerprint
 from mmcore.caching.writer import begun
 from mmcore.data.feature_chunks import Chunk, chunk_paths
 from mmcore.data.feature_header import FeaturesError
 from mmcore.interfaces import SyntheticContent, World
+from mmcore.recipe import labels
 from mmcore.run_folder.folder import RunFolderError
 from mmcore.testing import check_source
 
@@ -227,3 +228,13 @@ def test_the_fingerprint_goes_by_values_alone(site) -> None:
 )
 def test_a_source_with_features_keeps_a_sources_promises(tmp_path, name, keys) -> None:
     check_source(mmcore.spec("source", name, features="cache", **keys), tmp_path)
+
+
+def test_a_picture_that_comes_again_takes_no_room(site) -> None:
+    recipe = site.recipe()
+    (stage,) = recipe.stages
+    ((label, spec),) = labels(stage)
+    prepared = assemble.preparer(recipe.model, stage, recipe.model.llm.text())
+    tally = site.cache(recipe)
+    assert views_of_a_row(label, spec, prepared, 64) * 30 == pytest.approx(tally.views)
+    assert tally.kept > 0, "no picture came again"

@@ -193,7 +193,10 @@ def test_what_cannot_be_made_is_said_before_anything_is_encoded(trained, monkeyp
     monkeypatch.setattr("mmcore.running.feature_cache.shutil.disk_usage", lambda _: full)
     said = trained.mmcore(*cache, "--set", FOLDER, fails=True)
     assert "stage 'answers': the features in cache/answers will take up about" in said
+    assert "or try with --crowded" in said
     assert not list((trained.folder / "cache/answers").glob("chunk-*"))
+    few = ("--set", "stages.answers.data.0.limit=4", "--crowded")
+    assert "cache/answers now has 4" in trained.mmcore(*cache, "--set", FOLDER, *few)
 
 
 def test_what_is_gained_is_measured_on_the_same_packs(trained) -> None:
