@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import torch
 
 from mmcore import assemble
-from mmcore.exchange import ModelFile, fill_stored, open_stored
+from mmcore.exchange import ModelFile, open_stored
+from mmcore.exchange.stored import values_of
 from mmcore.interfaces import ADAPTERS, UNTRAINED, Part, TextFormat, TextPart, TextRun
 from mmcore.kit.seeds import seed_of
 from mmcore.model.vlm import VisionLanguageModel
@@ -63,7 +65,7 @@ def frozen_models(
     recipe: Recipe, stage: Stage, device: torch.device
 ) -> dict[str, VisionLanguageModel]:
     """The models that the stage's objectives name, ready to be asked. Every process has them
-    whole, in the number format of the engine's matrix products.
+    whole, in the number format that the weights of the model that learns have in its forward pass.
 
     Raises:
         FrozenModelError, WeightsError: one of them cannot be had.
@@ -73,8 +75,8 @@ def frozen_models(
         models[name] = load_frozen(recipe, Path(name), device)
     if any(one.frozen_model == UNTRAINED for one in stage.objectives):
         seed = seed_of(recipe.seed, UNTRAINED)
-        models[UNTRAINED] = assemble.empty_model(recipe.model, seed, device)
-    return {name: _at_rest(model) for name, model in models.items()}
+        models[UNTRAINED] = _at_rest(assemble.empty_model(recipe.model, seed, device))
+    return models
 
 
 def load_frozen(recipe: Recipe, folder: Path, device: torch.device) -> VisionLanguageModel:
@@ -87,11 +89,19 @@ def load_frozen(recipe: Recipe, folder: Path, device: torch.device) -> VisionLan
         found = list(differences(recipe.model, stored.file))
         if found:
             raise FrozenModelError(f"the model of {str(folder)!r} {'; '.join(found)}")
-        model = assemble.empty_model(stored.file.model, 0, device)
-        if recipe.engine.precision == "bf16":
-            model.to(torch.bfloat16)
-        fill_stored(model, stored)
-    return _at_rest(model)
+        # Its file may name a kernel of another machine.
+        table = attrs.evolve(stored.file.model, attention=recipe.model.attention)
+        initial = assemble.initial_model(table, 0, device, loaded=False)
+        if _weights_format(recipe) == "bf16":
+            for parameter in initial.model.parameters():  # buffers, as rotary ones, stay exact
+                parameter.data = parameter.data.to(torch.bfloat16)
+        initial.instead(values_of(initial.model, stored))
+        return _at_rest(initial.filled(device))
+
+
+def _weights_format(recipe: Recipe) -> str:
+    """Number format of the weights with which the model that learns goes forward."""
+    return recipe.engine.memory(trainable=0, frozen=0, moments=0, ranks=1).weights
 
 
 def _at_rest(model: VisionLanguageModel) -> VisionLanguageModel:

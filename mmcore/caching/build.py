@@ -182,19 +182,22 @@ def cache_source(
 
 
 def views_of_a_row(label: str, spec: SourceSpec, preparer: Preparer, rows: int) -> float:
-    """How many views a row has on average, of the first so many; none is decoded.
+    """How many views a row has on average, of the first so many; a picture that comes again has
+    none, and none is decoded.
 
     Raises:
         DataFault: as in training.
     """
-    reader, views, read = SourceReader(label, spec), 0, 0
+    reader, views, read, met = SourceReader(label, spec), 0, 0, set[bytes]()
     for shard, number, row in all_rows(reader):
         if read == rows:
             break
         read += 1
         try:
             pictures = planned_pictures(reader, preparer, number, shard, row)
-            views += sum(one.plan.views for one in pictures)
+            new = {key_of(one): one.plan.views for one in pictures}
+            views += sum(count for key, count in new.items() if key not in met)
+            met |= new.keys()
         except Rejection:
             continue
     return views / max(1, read)

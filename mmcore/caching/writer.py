@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +10,15 @@ from typing import Self
 
 from mmcore.data.feature_chunks import Entry, chunk_paths, write_chunk
 from mmcore.data.feature_header import HEADER, FeatureHeader, FeaturesError, read_header
+from mmcore.run_folder.folder import locked, write_whole
 
 CHUNK_BYTES = 256 * 1024 * 1024
 CHUNK_SECONDS = 60.0
 """A chunk is written when it is so large or so old: that is what a killed process loses."""
 
 LOCK = ".lock"
+
+OTHERWISE = "name another folder, as with --set 'stages.*.data.*.features=cache/other'"
 
 
 class FeatureWriter:
@@ -81,22 +82,10 @@ def begun(folder: Path, header: FeatureHeader) -> Iterator[None]:
     """Lock a folder for writing, with this header in it.
 
     Raises:
-        FeaturesError: another process writes there, or it holds other features.
-        OSError: it cannot be made.
+        RunFolderError: another process writes there, or it cannot be made.
+        FeaturesError: it holds other features.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            raise FeaturesError(
-                f"process {owner} is writing features to {folder}; wait for it"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with locked(folder, LOCK, otherwise=OTHERWISE):
         _agree(folder, header)
         for part in folder.glob(".*.part"):  # of a process that was killed
             part.unlink()
@@ -108,15 +97,12 @@ def _agree(folder: Path, header: FeatureHeader) -> None:
     if there is None:
         if chunk_paths(folder):
             raise FeaturesError(f"{folder} has chunks of features and no {HEADER}; delete it")
-        part = folder / f".{HEADER}.part"
-        part.write_text(header.to_json(), encoding="utf-8")
-        part.replace(folder / HEADER)
+        write_whole(folder / HEADER, header.to_json())
         return
     found = list(there.differences(header))
     if there.stored != header.stored:
         found.append(f"they were stored as {there.stored!r}, now are to be as {header.stored!r}")
     if found:
         raise FeaturesError(
-            f"{folder} holds other features: {'; '.join(found)}. Name another folder, as with "
-            "--set 'stages.*.data.*.features=cache/other', or delete this one"
+            f"{folder} holds other features: {'; '.join(found)}. Delete it, or {OTHERWISE}"
         )

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     help="Views that the encoder is given at once.",
 )
 @click.option(
+    "--crowded", is_flag=True, help="Begin also where the disk seems to have too little room."
+)
+@click.option(
     "--set",
     "overrides",
     multiple=True,
@@ -54,6 +57,7 @@ def command(
     weights: Path | None,
     stored: str,
     views: int,
+    crowded: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Keep what the frozen encoder of RECIPE makes of the pictures, for training.
@@ -75,6 +79,7 @@ def command(
                 stored="bf16" if stored == "bf16" else "fp32",
                 views=views,
                 weights=weights,
+                crowded=crowded,
                 listeners=listeners,
             )
         )

@@ -1,7 +1,7 @@
 """Chunks of features: files that appear whole or not at all, and are read through memory maps.
 
 A chunk is a safetensors file with the features of many pictures end to end, their masks and orders
-of patches, and a table that says where each picture's begin.
+of patches, and a table that says where each picture's begin, with a checksum of them.
 
 Letters: E entries of a chunk, N views, P patches of a view, D encoder width; of masks and orders N
 counts groups of patches, and P the patches of a group.
@@ -10,6 +10,7 @@ counts groups of patches, and P the patches of a group.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,13 +23,13 @@ from safetensors import SafetensorError, safe_open
 
 from mmcore.data.cached_views import CachedViews
 from mmcore.data.feature_header import FeaturesError
-from mmcore.kit.tensor_file import encoded
+from mmcore.kit.tensor_file import encoded, raw
 
 KEY_BYTES = 16
 KEY = np.dtype(f"S{KEY_BYTES}")
 PATTERN = "chunk-*.safetensors"
 
-_FIRST_VIEW, _VIEWS, _GROUPS, _PATCHES, _MASK, _ORDER = range(6)
+COLUMNS = _FIRST_VIEW, _VIEWS, _GROUPS, _PATCHES, _MASK, _ORDER, _CHECKSUM = range(7)
 """Columns of the table; an order of -1 means that there is none."""
 
 
@@ -78,13 +79,13 @@ def _sync(folder: Path) -> None:
 
 def _tensors(entries: Sequence[Entry]) -> dict[str, torch.Tensor]:
     views = [one.views for one in entries]
-    table_E6 = np.zeros((len(entries), 6), dtype=np.int64)
+    table_EC = np.zeros((len(entries), len(COLUMNS)), dtype=np.int64)
     masks, orders = [], []
     first = mask = order = 0
-    for row, one in zip(table_E6, views, strict=True):
+    for row, one in zip(table_EC, views, strict=True):
         count, shape = len(one.features_NPD), one.patch_mask_NP.shape
         own = one.patch_order_NP
-        row[:] = first, count, *shape, mask, -1 if own is None else order
+        row[:] = first, count, *shape, mask, -1 if own is None else order, _checksum(one)
         first, mask = first + count, mask + one.patch_mask_NP.size
         masks.append(one.patch_mask_NP.reshape(-1))
         if own is not None:
@@ -93,13 +94,22 @@ def _tensors(entries: Sequence[Entry]) -> dict[str, torch.Tensor]:
     keys_E16 = np.frombuffer(b"".join(one.key for one in entries), dtype=np.uint8)
     tensors = {
         "keys": torch.from_numpy(keys_E16.reshape(-1, KEY_BYTES).copy()),
-        "table": torch.from_numpy(table_E6),
+        "table": torch.from_numpy(table_EC),
         "masks": torch.from_numpy(np.concatenate(masks)),
         "features": torch.cat([one.features_NPD for one in views]),
     }
     if orders:
         tensors["orders"] = torch.from_numpy(np.concatenate(orders))
     return tensors
+
+
+def _checksum(views: CachedViews) -> int:
+    """CRC-32 of a picture's numbers: a disk that loses a bit must not teach it."""
+    found = zlib.crc32(raw(views.features_NPD))
+    for array in (views.patch_mask_NP, views.patch_order_NP):
+        if array is not None:
+            found = zlib.crc32(array.tobytes(), found)
+    return found
 
 
 class Chunk:
@@ -116,31 +126,45 @@ class Chunk:
             self.keys_E: NDArray[np.bytes_] = (
                 self._file.get_tensor("keys").numpy().view(KEY).reshape(-1)
             )
-            self._table_E6 = self._file.get_tensor("table").numpy()
-            if len(self.keys_E) != len(self._table_E6):
-                raise ValueError(f"{len(self.keys_E)} keys for {len(self._table_E6)} entries")
+            self._table_EC = self._file.get_tensor("table").numpy()
+            if self._table_EC.shape != (len(self.keys_E), len(COLUMNS)):
+                raise ValueError(f"{len(self.keys_E)} keys for {self._table_EC.shape} of a table")
         except (SafetensorError, OSError, ValueError) as error:
-            raise FeaturesError(
-                f"{path} is no sound chunk of features ({error}); delete it, and `mmcore data "
-                "cache RECIPE` makes what it held again"
-            ) from error
+            raise self._unsound(str(error)) from error
 
     @property
     def views(self) -> int:
         """Of all its pictures."""
-        return int(self._table_E6[:, _VIEWS].sum())
+        return int(self._table_EC[:, _VIEWS].sum())
 
     def read(self, number: int) -> CachedViews:
-        """Its so-manyeth picture; nothing else of the file is read."""
-        row = [int(one) for one in self._table_E6[number]]
+        """Its so-manyeth picture; nothing else of the file is read.
+
+        Raises:
+            FeaturesError: it is not what was written.
+        """
+        row = [int(one) for one in self._table_EC[number]]
         first, shape = row[_FIRST_VIEW], (row[_GROUPS], row[_PATCHES])
         size = shape[0] * shape[1]
-        features_NPD = self._slice("features", first, row[_VIEWS])
-        mask_NP = self._slice("masks", row[_MASK], size).numpy().reshape(shape)
         order = row[_ORDER]
-        order_NP = None if order < 0 else self._slice("orders", order, size).numpy().reshape(shape)
-        return CachedViews(
-            np.zeros((0, 3, 0, 0), dtype=np.uint8), mask_NP, order_NP, features_NPD=features_NPD
+        try:
+            features_NPD = self._slice("features", first, row[_VIEWS])
+            mask_NP = self._slice("masks", row[_MASK], size).numpy().reshape(shape)
+            order_NP = None
+            if order >= 0:
+                order_NP = self._slice("orders", order, size).numpy().reshape(shape)
+        except (SafetensorError, ValueError, IndexError) as error:
+            raise self._unsound(str(error)) from error
+        nothing = np.zeros((0, 3, 0, 0), dtype=np.uint8)
+        views = CachedViews(nothing, mask_NP, order_NP, features_NPD=features_NPD)
+        if _checksum(views) != row[_CHECKSUM]:
+            raise self._unsound(f"entry {number} is not what was written")
+        return views
+
+    def _unsound(self, why: str) -> FeaturesError:
+        return FeaturesError(
+            f"{self._path} is no sound chunk of features ({why}); delete it, and `mmcore data "
+            "cache RECIPE` makes what it held again"
         )
 
     def _slice(self, name: str, start: int, count: int) -> torch.Tensor:

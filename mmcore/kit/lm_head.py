@@ -83,10 +83,12 @@ class Head(nn.Linear):
     def _divergence(
         self, teacher: Teacher, h_LE: torch.Tensor, taught_LE: torch.Tensor
     ) -> torch.Tensor:
+        own_LV = self._logits(h_LE) / teacher.temperature
         with torch.no_grad():
             taught_LV = (teacher.logits or self._logits)(taught_LE).float() / teacher.temperature
-            taught_LV = taught_LV.log_softmax(-1)
-        own_LV = (self._logits(h_LE) / teacher.temperature).log_softmax(-1)
+        # Two layers of one vocabulary may be filled up with rows of no token to different sizes.
+        rows = min(own_LV.shape[-1], taught_LV.shape[-1])
+        own_LV, taught_LV = (one[:, :rows].log_softmax(-1) for one in (own_LV, taught_LV))
         return kl_div(own_LV, taught_LV, reduction="none", log_target=True).sum(-1)
 
     def _capped(self, logits_LV: torch.Tensor) -> torch.Tensor:

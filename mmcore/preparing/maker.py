@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from mmcore.data.references import fingerprint
-from mmcore.interfaces import PairReference, Rejection, Sample, SampleKey, TextPart
+from mmcore.interfaces import ImagePart, PairReference, Rejection, Sample, SampleKey, TextPart
 from mmcore.kit.pair_rows import pair_row
 from mmcore.kit.seeds import seed_of
 from mmcore.preparing.asking import Asked, Reference
@@ -150,6 +150,10 @@ class Maker:
         asked, seeds = [], []
         for pair in pairs:
             try:
+                if not any(isinstance(part, ImagePart) for part in pair.question):
+                    raise Rejection(
+                        "noised-without-picture", "the question shows none to put noise on"
+                    )
                 prompt = self.reference.preparer.prompt(pair.key, pair.question)
             except Rejection as rejection:
                 reject(pair.key, rejection)

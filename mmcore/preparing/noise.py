@@ -1,4 +1,4 @@
-"""Pictures under the noise of a diffusion model's forward process, as POVID corrupts them.
+"""Pictures under the noise of a diffusion model's forward process, by the schedule of POVID's code.
 
 Letters: N views, C/H/W channels, height, width.
 """

@@ -25,6 +25,12 @@ FORMAT = 1
 
 LOCK = ".lock"
 
+PIECE = 64 * 1024 * 1024
+"""Bytes that are hashed at once."""
+
+ELSEWHERE = ("path", "share", "limit", "synthetic", "features")
+"""Keys of a source that do not change what a row becomes; which rows there are is said beside."""
+
 
 def prepare_dpo(
     work: Work,
@@ -53,7 +59,7 @@ def prepare_dpo(
         FrozenModelError, WeightsError: the model does not read what the recipe's reads.
         DataFault: a source cannot be read.
     """
-    with locked(folder, LOCK):
+    with locked(folder, LOCK, otherwise="name another folder with -o"):
         begin(folder, _described(work, model, noise, seed))
         (folder / DONE).mkdir(exist_ok=True)
         total, maker = Counts(), None
@@ -84,8 +90,11 @@ def _described(work: Work, model: Path, noise: Noised | None, seed: int) -> dict
     """All that the files depend on."""
     stage = work.stage
     rows: dict[str, dict[str, int]] = {}
+    sources: dict[str, object] = {}
     for unit in work.units:
         shards = rows.setdefault(unit.reader.label, {})
+        keys = to_plain(unit.reader.spec).items()
+        sources[unit.reader.label] = {key: value for key, value in keys if key not in ELSEWHERE}
         shards[unit.shard.name] = shards.get(unit.shard.name, 0) + unit.rows
     return {
         "format": FORMAT,
@@ -98,13 +107,14 @@ def _described(work: Work, model: Path, noise: Noised | None, seed: int) -> dict
         "max_views": stage.batch.max_views,
         "noise": None if noise is None else {**attrs.asdict(noise), "seed": seed},
         "rows_per_file": work.rows_per_file,
+        "sources": sources,
         "rows": rows,
     }
 
 
 def _identity(model: Path) -> dict[str, str]:
-    """Which weights they are: a checkpoint's manifest, which holds the hash of
-    every file, or a model folder's description and the sizes of its files."""
+    """Which weights they are: a checkpoint's manifest, which holds the hash of every file, or all
+    that is in a model folder."""
     digest = hashlib.blake2b(digest_size=16)
     with open_stored(model) as stored:
         if stored.checkpoint is not None:
@@ -113,6 +123,7 @@ def _identity(model: Path) -> dict[str, str]:
             files = [one for one in model.rglob("*") if one.is_file()]
         for one in sorted(files):
             digest.update(f"{one.name}/{one.stat().st_size}/".encode())
-            if one.suffix in (".json", ".toml"):
-                digest.update(one.read_bytes())
+            with one.open("rb") as file:
+                while piece := file.read(PIECE):
+                    digest.update(piece)
         return {"model": stored.file.name, "weights": digest.hexdigest()}

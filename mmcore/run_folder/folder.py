@@ -69,11 +69,17 @@ class RunFolderError(ValueError):
 
 
 @contextmanager
-def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Keep other processes out of the folder while the run goes on.
+def locked(
+    folder: Path,
+    name: str = LOCK,
+    *,
+    otherwise: str = "give this run another name with --set name=...",
+) -> Iterator[None]:
+    """Keep other processes out of the folder while the work in it goes on.
 
     Args:
         name: of the file in it that is locked.
+        otherwise: what helps where another process is in it, and it is not to be waited for.
 
     Raises:
         RunFolderError: another process is in it, or it cannot be made.
@@ -83,7 +89,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
         lock = (folder / name).open("a+")
     except OSError as error:
         raise RunFolderError(
-            f"the run folder {folder.absolute()} cannot be made or written to: {error.strerror}; "
+            f"the folder {folder.absolute()} cannot be made or written to: {error.strerror}; "
             "start mmcore in a folder that you may write to"
         ) from None
     with lock as file:
@@ -93,8 +99,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise RunFolderError(
-                f"{folder} is in use by process {owner}; wait for it, or give this run another "
-                "name with --set name=..."
+                f"{folder} is in use by process {owner}; wait for it, or {otherwise}"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

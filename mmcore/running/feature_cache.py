@@ -79,6 +79,7 @@ def cache_features(
     stored: Stored,
     views: int,
     weights: Path | None = None,
+    crowded: bool = False,
     listeners: Listeners = Listeners(),
 ) -> Iterator[Cached]:
     """Make the features of the pictures of stages that are not there yet, source by source.
@@ -90,6 +91,7 @@ def cache_features(
         views: that the encoder is given at once.
         weights: a run folder, checkpoint or model folder with the encoder's values; None: those
             that the recipe says.
+        crowded: begin also where a disk seems to have too little room.
         listeners: told how the work goes.
 
     Raises:
@@ -119,7 +121,10 @@ def cache_features(
         with ExitStack() as locks:
             for folder in feature_folders(stage):
                 locks.enter_context(begun(Path(folder), header))
-            _check_room(stage, prepared, header, listeners)
+            estimates = [_estimate(*one, prepared, header) for one in labels(stage)]
+            listeners.estimates(estimates)
+            if not crowded:
+                _check_room(stage, estimates)
             yield from _stage(stage, prepared, Encoding(encoder, device, header, views), listeners)
 
 
@@ -156,16 +161,12 @@ def _check_known(recipe: Recipe, stage: Stage) -> None:
             )
 
 
-def _check_room(
-    stage: Stage, prepared: Preparer, header: FeatureHeader, listeners: Listeners
-) -> None:
-    """Tell how large the stage's features will be, as far as its first rows tell.
+def _check_room(stage: Stage, estimates: Sequence[Estimate]) -> None:
+    """Whether the stage's features find room, as far as its first rows tell.
 
     Raises:
         FeaturesError: a disk has less room than its folders would take up.
     """
-    estimates = [_estimate(label, spec, prepared, header) for label, spec in labels(stage)]
-    listeners.estimates(estimates)
     for folder in feature_folders(stage):
         sources = zip(stage.data, estimates, strict=True)
         wanted = sum(one.bytes for spec, one in sources if spec.features == folder)
@@ -176,7 +177,8 @@ def _check_room(
                 f"stage {stage.name!r}: the features in {folder} will take up about "
                 f"{wanted / 1e9:.1f} GB, {there / 1e9:.1f} GB of them are there, and its disk has "
                 f"{free / 1e9:.1f} GB free; bound the sources with `limit`, name a folder on "
-                "another disk, or keep half the bits with --store bf16"
+                "another disk, keep half the bits with --store bf16, or try with --crowded, where "
+                "many rows show the same pictures"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 
 import attrs
 import numpy as np
@@ -115,6 +116,33 @@ def test_a_damaged_chunk_is_named(tmp_path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(FeaturesError, match=r"chunk-000000\.safetensors is no sound chunk"):
         FeatureStore([str(tmp_path / "f")]).find(picture())
+    keep(tmp_path / "f", 0, {key_of(picture()): views(3, 0)})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FeaturesError, match=r"no sound chunk of features \(entry 0 is not"):
+        FeatureStore([str(tmp_path / "f")]).find(picture())
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_bit_that_was_lost_is_not_read_wherever_it_was(tmp_path, ordered) -> None:
+    entries = [picture(b"a"), picture(b"b")]
+    keep(tmp_path / "f", 0, {key_of(one): views(2, 0, ordered=ordered) for one in entries})
+    (path,) = (tmp_path / "f").glob("chunk-*")
+    sound = path.read_bytes()
+    body, wanted, silent = 8 + int.from_bytes(sound[:8], "little"), views(2, 0, ordered=ordered), 0
+    for place in range(body, len(sound), 5):
+        lost = bytearray(sound)
+        lost[place] ^= 0x10
+        path.write_bytes(lost)
+        for one in entries:
+            found = None  # also where it is the name that was lost
+            with suppress(FeaturesError):
+                found = FeatureStore([str(tmp_path / "f")]).find(one)
+            if found is not None:
+                silent += 1
+                assert torch.equal(found.features_NPD, wanted.features_NPD), place
+    assert silent < 1.1 * len(range(body, len(sound), 5)), "one of the two is lost nearly always"
 
 
 def test_a_sound_picture_without_features_is_a_fault_and_a_broken_one_a_rejection(

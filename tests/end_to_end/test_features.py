@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -19,12 +20,21 @@ every_steps = 3
 """
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A folder that is to be filled once."""
+    return tmp_path_factory.mktemp("once") / "trained"
+
+
 @pytest.fixture
-def trained(workplace):
+def trained(workplace, once):
     """The mini recipe with its first stage, which trains the encoder, done."""
-    recipe = workplace.folder / "mini.toml"
-    recipe.write_text(recipe.read_text() + VALIDATION)
-    workplace.mmcore("run", "mini.toml", "--until", "captions", "--set", "evaluations=[]")
+    if not once.exists():
+        recipe = workplace.folder / "mini.toml"
+        recipe.write_text(recipe.read_text() + VALIDATION)
+        workplace.mmcore("run", "mini.toml", "--until", "captions", "--set", "evaluations=[]")
+        shutil.copytree(workplace.folder, once)
+    shutil.copytree(once, workplace.folder, dirs_exist_ok=True)
     return workplace
 
 
@@ -130,22 +140,46 @@ def test_a_picture_without_features_stops_the_run_and_says_what_adds_it(trained)
     assert "has no features in cache/answers; `mmcore data cache RECIPE` adds what" in said
 
 
+BOTH = "stages.*.data.0.features=cache/both"
+FROZEN = 'stages.captions.train=["token_sampler"]'
+
+
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("settings", "said"),
     [
-        ("stages.captions.data.0.features=x", "names the encoder, and its features are read from"),
-        ("evaluations.0.data.features=x", "questions always show pictures"),
+        (["stages.captions.data.0.features=x"], "names the encoder, and its features are read"),
+        (["evaluations.0.data.features=x"], "questions always show pictures"),
         (
-            'stages.answers.data=[{use="llava-json", path="a", features="x"}, '
-            '{use="llava-json", path="b"}]',
+            [
+                'stages.answers.data=[{use="llava-json", path="a", features="x"}, '
+                '{use="llava-json", path="b"}]'
+            ],
             "another source of the stage has",
         ),
+        (
+            [FOLDER, 'stages.answers.objectives=[{use="kl-distill", teacher="runs/x"}]'],
+            "objectives.0.teacher: is 'runs/x', which looks at pictures through an encoder of its",
+        ),
+        ([BOTH, FROZEN], "is 'cache/both' as in an earlier stage, which cuts pictures otherwise"),
     ],
 )
 def test_a_recipe_that_asks_for_features_where_none_may_be_is_faulty(
-    workplace, override, said
+    workplace, settings, said
 ) -> None:
-    assert said in workplace.mmcore("check", "mini.toml", "--set", override, fails=True)
+    keys = [word for one in settings for word in ("--set", one)]
+    assert said in workplace.mmcore("check", "mini.toml", *keys, fails=True)
+
+
+def test_a_folder_is_not_of_stages_before_and_after_the_encoder_learns(workplace) -> None:
+    path = workplace.folder / "mini.toml"
+    text = path.read_text()
+    stage = text[text.index('[[stages]]\nname = "answers"') : text.index("[[evaluations]]")]
+    first = stage.replace('"answers"', '"before"')
+    path.write_text(text.replace("[[stages]]", f"{first}[[stages]]", 1))
+    folder = "stages.before.data.0.features=cache/answers"
+    said = workplace.mmcore("check", "mini.toml", "--set", FOLDER, "--set", folder, fails=True)
+    assert "stages.answers.data.0.features: is 'cache/answers' as in an earlier stage" in said
+    assert "has another encoder; name a folder of this stage's own" in said
 
 
 def test_what_cannot_be_made_is_said_before_anything_is_encoded(trained, monkeypatch) -> None:
@@ -159,7 +193,10 @@ def test_what_cannot_be_made_is_said_before_anything_is_encoded(trained, monkeyp
     monkeypatch.setattr("mmcore.running.feature_cache.shutil.disk_usage", lambda _: full)
     said = trained.mmcore(*cache, "--set", FOLDER, fails=True)
     assert "stage 'answers': the features in cache/answers will take up about" in said
+    assert "or try with --crowded" in said
     assert not list((trained.folder / "cache/answers").glob("chunk-*"))
+    few = ("--set", "stages.answers.data.0.limit=4", "--crowded")
+    assert "cache/answers now has 4" in trained.mmcore(*cache, "--set", FOLDER, *few)
 
 
 def test_what_is_gained_is_measured_on_the_same_packs(trained) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,19 @@ def test_live_then_prepared_then_beside_a_folder(pairs) -> None:
     assert "other-tokens" in wrong
     assert "prepare the pairs again with `mmcore data prepare-dpo`" in wrong
     assert not (pairs.folder / "runs" / "wrong" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="DeepSpeed is installed on Linux only")
+def test_ranks_stay_in_step_where_one_of_them_runs_blank_packs(pairs) -> None:
+    three = ("--set", "data.lanes=3", "--set", "stages.dpo.batch.packs_per_step=3")
+    pairs.mmcore("run", "pairs.toml", *three)
+    pairs.typed(
+        *("run", "pairs.toml", "--procs", "2", "--set", "name=two", *three),
+        *("--set", "engine.use=deepspeed", "--set", "engine.zero=3"),
+        *("--set", "engine.precision=fp32"),
+    )
+    assert pairs.losses("two") == pytest.approx(pairs.losses("pairs"), rel=1e-5)
 
 
 @pytest.mark.slow

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 
 from mmcore import assemble
 from mmcore.data.collate import collate
 from mmcore.data.reader import SourceReader
+from mmcore.exchange import export_model
 from mmcore.frozen import FrozenModelError, load_frozen
-from mmcore.interfaces import SampleKey
+from mmcore.interfaces import ImagePart, SampleKey
 from mmcore.preparing import Noised, PrepareError, prepare_dpo, stage_of, work_of
 from mmcore.preparing.asking import Reference
+from mmcore.preparing.prepare import _identity
 from mmcore.recipe import load_recipe
 from mmcore.training import checkpoint_format
 from mmcore_sources.prepared_spec import PreparedPairsSpec
@@ -142,9 +146,10 @@ def life(work, model, monkeypatch):
     return life
 
 
-def test_cut_off_anywhere_it_gives_the_same_files_and_repeats_nothing(
-    prepared, work, life, tmp_path
-):
+@pytest.fixture
+def cut_off(prepared, work, life, tmp_path):
+    """``cut_off(files)``: in the last of so many files, and then to the end; whether there were as
+    many."""
     whole, counts = prepared
     keys = {
         f"{unit.number:05}": [
@@ -152,13 +157,12 @@ def test_cut_off_anywhere_it_gives_the_same_files_and_repeats_nothing(
         ]
         for unit in work.units
     }
-    files = 0
-    while True:
-        files += 1
+
+    def cut_off(files: int) -> bool:
         folder = tmp_path / f"after-{files}"
         _, found = life(folder, files)
         if found is not None:
-            break
+            return False
         done = [one.stem for one in (folder / "units").glob("*.json")]
         finished = {key for unit in done for key in keys[unit]}
         asked, found = life(folder, math.inf)
@@ -166,6 +170,21 @@ def test_cut_off_anywhere_it_gives_the_same_files_and_repeats_nothing(
         assert content(folder) == content(whole)
         assert not list(folder.rglob("*.new"))
         assert not finished & set(asked), "a unit that was done is asked about again"
+        return True
+
+    return cut_off
+
+
+@pytest.mark.parametrize("files", [1, 2, 5, 6, 9])
+def test_cut_off_in_a_file_of_any_kind_it_gives_the_same_and_repeats_nothing(cut_off, files):
+    assert cut_off(files)
+
+
+@pytest.mark.slow
+def test_cut_off_anywhere_it_gives_the_same_files_and_repeats_nothing(cut_off, work):
+    files = 1
+    while cut_off(files):
+        files += 1
     assert files == 1 + 1 + 3 + 3 * len(work.units), "description, pictures, files of every unit"
 
 
@@ -186,6 +205,43 @@ def test_a_folder_is_of_one_work(prepared, work, recipe, model):
         prepare_dpo(work, model, folder.parent.parent / folder.parent.name)
 
 
+def test_what_a_row_becomes_may_not_change_on_the_way(prepared, model):
+    folder, _ = prepared
+    other = load_recipe("pairs.toml", ['stages.dpo.data.0.overflow="reject"'])
+    with pytest.raises(PrepareError, match=r"sources was .*'overflow': 'split'.* is .*'reject'"):
+        prepare_dpo(work_of(other, other.stages[0], rows_per_file=3), model, folder, noise=NOISE)
+
+
+def test_a_model_folder_is_told_by_its_values(recipe, model, tmp_path):
+    folders = [tmp_path / name for name in ("one", "same", "other")]
+    export_model(model, folders[0], "mmcore", probe=False)
+    for folder in folders[1:]:
+        shutil.copytree(folders[0], folder)
+    [weights] = (folders[2] / "llm").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    one, same, other = map(_identity, folders)
+    assert one == same != other
+
+
+def test_where_no_picture_is_asked_about_there_is_none_to_put_noise_on(
+    work, model, monkeypatch, tmp_path
+):
+    honest = SourceReader.parse
+
+    def blind(self, row, key):
+        sample = honest(self, row, key)
+        parts = tuple(part for part in sample.parts if not isinstance(part, ImagePart))
+        return attrs.evolve(sample, parts=parts) if key.row == 0 else sample
+
+    monkeypatch.setattr(SourceReader, "parse", blind)
+    counts = prepare_dpo(work, model, tmp_path / "blind", noise=NOISE)
+    assert counts.given == 7
+    assert counts.noised == 5
+    assert counts.reasons["noised-without-picture"] == 2
+
+
 def test_the_seed_decides_the_noise_and_nothing_else(prepared, work, model, tmp_path):
     folder, _ = prepared
     prepare_dpo(work, model, tmp_path / "other", noise=NOISE, seed=1)
@@ -198,6 +254,26 @@ def test_a_model_that_reads_otherwise_is_refused(recipe, model, tmp_path):
     work = work_of(smaller, stage_of(smaller, None), rows_per_file=3)
     with pytest.raises(FrozenModelError, match="makes 4 tokens of a view, the recipe's 2"):
         prepare_dpo(work, model, tmp_path / "other")
+
+
+def test_a_frozen_model_has_the_weights_of_a_forward_pass_and_exact_frequencies(recipe, model):
+    def loaded(*settings: str) -> torch.nn.Module:
+        return load_frozen(load_recipe("pairs.toml", settings), model, torch.device("cpu"))
+
+    exact = loaded()
+    alike = {"engine.precision": "bf16"}, {"engine.use": "deepspeed", "engine.zero": 0}
+    for keys in alike:
+        found = loaded(*(f"{name}={value}" for name, value in keys.items()))
+        assert {one.dtype for one in found.parameters()} == {torch.float32}
+    copies = loaded("engine.use=deepspeed", "engine.zero=1", "engine.precision=bf16")
+    for (name, one), (_, other) in zip(
+        copies.named_parameters(), exact.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other.bfloat16()), name
+    frequencies = dict(exact.named_buffers())
+    assert any("inv_freq" in name for name in frequencies)
+    for name, buffer in copies.named_buffers():
+        assert torch.equal(buffer, frequencies[name]), name
 
 
 def test_the_stage_must_be_clear(recipe):

@@ -66,6 +66,18 @@ def test_a_teacher_teaches_itself_nothing(model, pack, pairs, preparer) -> None:
     assert all(one.grad is not None for one in model.parameters() if one.requires_grad)
 
 
+@pytest.mark.parametrize("rows", [(50, 64), (64, 50)])
+def test_rows_that_only_one_of_them_has_are_left_out(rows) -> None:
+    torch.manual_seed(0)
+    head, theirs = Head(8, rows[0], rows=3), torch.nn.Linear(8, rows[1])
+    h_LE, taught_LE = torch.randn(7, 8), torch.randn(7, 8)
+    kl_L = head(h_LE, teacher=Teacher(taught_LE, theirs, temperature=2.0))
+    taught_LV, own_LV = theirs(taught_LE)[:, :50].double(), head(h_LE)[:, :50].double()
+    torch.testing.assert_close(
+        kl_L.double(), divergence(taught_LV, own_LV, 2.0) / 4, rtol=1e-5, atol=1e-6
+    )
+
+
 def test_no_more_logits_at_once_than_the_head_says() -> None:
     torch.manual_seed(0)
     head, theirs, seen = Head(8, 50, rows=3), torch.nn.Linear(6, 50), []
