@@ -46,12 +46,14 @@ class Reference:
         preparer: the stage's own.
         device: of the model.
         precision: number format of the matrix products.
+        context: tokens that its LLM reads at most, its own answer among them.
     """
 
     model: VisionLanguageModel
     preparer: Preparer
     device: torch.device
     precision: str
+    context: int
 
     @torch.no_grad()
     def log_probabilities(

@@ -155,6 +155,12 @@ class Maker:
                         "noised-without-picture", "the question shows none to put noise on"
                     )
                 prompt = self.reference.preparer.prompt(pair.key, pair.question)
+                if prompt.tokens + noise.longest > self.reference.context:
+                    raise Rejection(
+                        "noised-without-room",
+                        f"a question of {prompt.tokens} tokens and an answer of {noise.longest}; "
+                        f"the LLM reads {self.reference.context}",
+                    )
             except Rejection as rejection:
                 reject(pair.key, rejection)
             else:

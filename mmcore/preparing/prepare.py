@@ -83,6 +83,7 @@ def _reference(work: Work, model: Path, device: str) -> Reference:
         preparer=assemble.preparer(work.recipe.model, work.stage, text),
         device=where,
         precision=work.recipe.engine.precision,
+        context=work.recipe.model.llm.context,
     )
 
 

@@ -242,6 +242,13 @@ def test_where_no_picture_is_asked_about_there_is_none_to_put_noise_on(
     assert counts.reasons["noised-without-picture"] == 2
 
 
+def test_no_answer_goes_on_beyond_what_the_llm_reads(work, model, tmp_path):
+    context = work.recipe.model.llm.context
+    counts = prepare_dpo(work, model, tmp_path / "long", noise=Noised(step=300, longest=context))
+    assert (counts.given, counts.noised) == (7, 0)
+    assert counts.reasons["noised-without-room"] == 7
+
+
 def test_the_seed_decides_the_noise_and_nothing_else(prepared, work, model, tmp_path):
     folder, _ = prepared
     prepare_dpo(work, model, tmp_path / "other", noise=NOISE, seed=1)
