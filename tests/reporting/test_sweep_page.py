@@ -168,7 +168,7 @@ def test_the_fewer_of_pairs_and_measures_stand_side_by_side(make_sweep) -> None:
     named = [row[0].text for row in found.rows]
     assert named[0] == "puzzle/colour (percentage points)"
     assert named[-3:] == [
-        "loss (nats)", "tokens to the common loss (1,000 tokens)", "gradient variance",
+        "loss (nats)", "tokens to the common loss (thousand tokens)", "gradient variance",
     ]  # fmt: skip
     axes = (("sampler", ("mlp", "perceiver", "pooled", "a", "b")),)
     kinds = {"colour": lambda value, seed: 90 + seed}
@@ -303,7 +303,7 @@ def test_losses_of_other_data_are_not_compared(make_sweep) -> None:
     learning = next(one for one in tables(found) if one.title == "Learning")
     assert "losses of different things, which are not compared" in learning.note
     rows = {row[0].text: [entry.text for entry in row[1:]] for row in learning.rows}
-    assert rows["1,000 tokens to the common loss"] == ["–", "–"]
+    assert rows["thousand tokens to the common loss"] == ["–", "–"]
     assert all(text.startswith("1.") for text in rows["loss at the end"]), "each has its own"
 
 

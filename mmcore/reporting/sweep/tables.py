@@ -170,9 +170,9 @@ def difference_text(one: Compared) -> str:
 def _learning(grid: Grid) -> Table:
     columns: dict[str, tuple[str, Callable[[float], str]]] = {
         LOSS: ("loss at the end", wording(LOSS).shown),
-        CONVERGED: ("1,000 tokens to the common loss", wording(CONVERGED).shown),
+        CONVERGED: ("thousand tokens to the common loss", wording(CONVERGED).shown),
         "variance": ("gradient variance", wording("variance").shown),
-        "tokens": ("1,000 tokens", lambda value: f"{value / 1000:,.1f}"),
+        "tokens": ("thousand tokens", lambda value: f"{value / 1000:,.1f}"),
         "seconds": ("time of a cell", duration),
         "tokens_per_second": ("tokens/s", thousands),
     }

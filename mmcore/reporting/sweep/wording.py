@@ -37,7 +37,7 @@ OF_SCORES = Wording("", "percentage points", "better", "worse", factor=100.0, fo
 OF_LEARNING: Mapping[str, Wording] = {
     LOSS: Wording("loss", "nats", "higher", "lower"),
     CONVERGED: Wording(
-        "tokens to the common loss", "1,000 tokens", "slower", "faster", factor=1e-3, form=",.1f"
+        "tokens to the common loss", "thousand tokens", "slower", "faster", factor=1e-3, form=",.1f"
     ),
     "variance": Wording("gradient variance", "", "less steady", "steadier", form=".2g"),
 }
