@@ -113,9 +113,9 @@ def test_what_makes_the_values_is_let_go_before_the_first_step(workplace, monkey
     kept, left = [], []
     started, train = assemble.started, stages.train_stage
 
-    def starting(recipe, stage, initial, world, states=None):
+    def starting(recipe, stage, initial, *rest):
         kept.append(weakref.ref(initial))
-        return started(recipe, stage, initial, world, states)
+        return started(recipe, stage, initial, *rest)
 
     def training(*args, **kwargs):
         gc.collect()
