@@ -12,7 +12,7 @@ VERBS = {
     "sweep": "Run the cells of SWEEP: a recipe with axes of changes and seeds; into sweeps/NAME.",
     "replay": "Make one step of a run again, watched: norms of all modules, losses, samples.",
     "fetch": "Bring the weights and tokenizers of RECIPE from the hub, and pin them.",
-    "report": "Write a page of FOLDER, a run's or a sweep's: curves, scores, time, what went wrong.",
+    "report": "Write a page of FOLDER, a run or a sweep: curves, scores, time, what went wrong.",
     "generate": "Ask the model of the folder RUN a QUESTION, and print its answer.",
     "check": "Find what is wrong with a recipe before anything is loaded.",
     "plan": "Say what a recipe costs: parameters, memory, FLOPs, steps and hours.",

@@ -22,7 +22,7 @@ import click
     help="Of a sweep, also write a page NAME.md with its pictures into this folder.",
 )
 def command(folder: Path, output: Path | None, manual: Path | None) -> None:
-    """Write a page of FOLDER, a run's or a sweep's: curves, scores, time, what went wrong.
+    """Write a page of FOLDER, a run or a sweep: curves, scores, time, what went wrong.
 
     One HTML file, without scripts, that asks nothing of any server; also while the run or the sweep
     goes on. Of a sweep there are also its pictures (figures/) and its numbers (cells.csv,

@@ -172,6 +172,16 @@ def test_two_points_are_told_by_their_seeds_where_ranks_cannot(make_sweep) -> No
     assert of_sweep.diagnoses(grid(read(make_sweep("n", axes=axes, kinds=noisy)))) == []
 
 
+def test_of_nearly_the_same_compression_something_else_tells(make_sweep) -> None:
+    keys = {
+        tokens: [f"model.token_sampler={{ use = 'perceiver', queries = {tokens} }}"]
+        for tokens in ("8", "9")
+    }
+    kinds = {"reading": lambda value, seed: {"8": 40, "9": 80}[value] + seed}
+    made = make_sweep(axes=(("queries", tuple(keys)),), overrides=keys, kinds=kinds)
+    assert of_sweep.diagnoses(grid(read(made))) == []
+
+
 def test_alike_at_any_compression_there_is_nothing_to_tell(make_sweep) -> None:
     kinds = {"reading": lambda value, seed: 70 + seed}
     assert of_sweep.diagnoses(grid(read(make_sweep(kinds=kinds)))) == []

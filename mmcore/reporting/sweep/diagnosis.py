@@ -18,6 +18,9 @@ from mmcore.reporting.sweep.trends import Trend, trend, trends
 TOGETHER = 0.8
 """Rank correlation from which a source's share and the pictures a sample are one thing."""
 
+LEAST_RATIO = 1.5
+"""Of compressions, the largest over the smallest: of 9 tokens and 8, something else tells."""
+
 
 def diagnoses(grid: Grid) -> list[Diagnosis]:
     """Of a sweep, and those of its runs; nothing of what there is no evidence for."""
@@ -38,11 +41,13 @@ def _compression(grid: Grid, pairs: Sequence[Compared]) -> Iterator[Diagnosis]:
         for run in grid.story.ran
         if run.facts.compression is not None
     }
-    found = trends(grid, declared, pairs)
-    worse = [one for one in found if one.side < 0]
-    if not worse:
+    if not declared:
         return
     low, high = min(declared.values()), max(declared.values())
+    found = trends(grid, declared, pairs)
+    worse = [one for one in found if one.side < 0]
+    if high < LEAST_RATIO * low or not worse:
+        return
     others = [one.name for one in found if one not in worse]
     tail = f" Not with it: {listed(others)}." if others else ""
     changed = _changed_with(grid, declared)
