@@ -45,8 +45,8 @@ def test_every_stage_keeps_its_parts_its_sources_and_its_tiler(recipe) -> None:
 
 
 def test_it_encodes_its_own_pictures_and_says_so(recipe) -> None:
-    changes = ['stages.*.train=["token_sampler"]', "stages.*.data.*.features=cache/siglip"]
-    rehearsal = rehearsal_of(load_recipe(TINY, changes))
+    kept = [f"stages.{one.name}.data.*.features=cache/{one.name}" for one in recipe.stages]
+    rehearsal = rehearsal_of(load_recipe(TINY, ['stages.*.train=["token_sampler"]', *kept]))
     sources = [source for stage in rehearsal.recipe.stages for source in stage.data]
     assert {source.features for source in sources} == {None}
     assert "features: not read; pictures are encoded" in rehearsal.changes
