@@ -5,7 +5,12 @@ Letters: T packed tokens, E width, L labelled positions.
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 import pytest
@@ -163,3 +168,27 @@ def stage_run() -> Callable[..., StageRun]:
 @pytest.fixture
 def toy_loader() -> type[ToyLoader]:
     return ToyLoader
+
+
+@pytest.fixture(scope="session")
+def on_two_ranks() -> Callable[..., None]:
+    """Runs a program with its arguments as two ranks of one run, and waits for both."""
+
+    def run(program: Path, *arguments: object) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        running = [
+            subprocess.Popen(
+                [sys.executable, str(program), *map(str, arguments)],
+                env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        errors = [process.communicate(timeout=120)[1] for process in running]
+        assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+
+    return run

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -251,23 +247,9 @@ def test_a_validation_compares_its_packs_as_a_step_does() -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory) -> list[dict]:
+def outcomes(tmp_path_factory, on_two_ranks) -> list[dict]:
     root = tmp_path_factory.mktemp("comparisons")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(root)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+    on_two_ranks(PROGRAM, root)
     return [json.loads((root / f"outcome-{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +23,8 @@ from mmcore.training.ranks import (
     gather_objects,
     seed_step,
 )
+
+PROGRAM = Path(__file__).parent / "programs" / "two_ranks.py"
 
 
 @pytest.mark.parametrize(
@@ -134,24 +133,9 @@ def test_every_step_and_rank_draws_its_own_numbers() -> None:
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory) -> tuple[list[dict], object]:
-    program = os.path.join(os.path.dirname(__file__), "programs", "two_ranks.py")
+def outcomes(tmp_path_factory, on_two_ranks) -> tuple[list[dict], object]:
     root = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    running = [
-        subprocess.Popen(
-            [sys.executable, program, str(root)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+    on_two_ranks(PROGRAM, root)
     return [json.loads((root / f"outcome-{rank}.json").read_text()) for rank in range(2)], root
 
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,23 +11,9 @@ PROGRAM = Path(__file__).parent / "programs" / "two_validations.py"
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory) -> dict:
+def outcome(tmp_path_factory, on_two_ranks) -> dict:
     root = tmp_path_factory.mktemp("validations")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    running = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(root)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+    on_two_ranks(PROGRAM, root)
     return json.loads((root / "outcome.json").read_text())
 
 
